@@ -1,0 +1,84 @@
+/*
+ * One object of the cache: a data file whose offset 0 is the object's offset 0, and a map
+ * file with a state and the sha256 of each chunk. An object is the content of one large
+ * file, or the remainder of a layer. Locks itself; counted.
+ *
+ * Chunk states live in a shared mapping of the map file, change by atomic operations, and
+ * only after the bytes are in the data file: a process killed at any point leaves a sound
+ * object. A chunk present since an earlier boot is hashed before its first use (unless the
+ * object was marked durable) and dropped when its digest differs.
+ *
+ * Without a store (NULL) an object keeps nothing: every chunk stays absent.
+ */
+#ifndef KF_CACHE_OBJECT_H
+#define KF_CACHE_OBJECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/block.h"
+#include "base/digest.h"
+
+struct kf_err;
+struct kf_object;
+struct kf_store;
+
+#define KF_OBJECT_NAME_SIZE 96
+
+struct kf_object_spec {
+    char name[KF_OBJECT_NAME_SIZE]; /* hex digits, '-' and letters: a file name */
+    uint64_t size;
+    uint32_t chunk_size; /* 64 KiB to 16 MiB; the last chunk is shorter */
+};
+
+/* Opens or creates. Two opens of one name in a process give the same object. */
+int kf_object_open(struct kf_object **ret, struct kf_store *store,
+                   const struct kf_object_spec *spec, struct kf_err *err);
+struct kf_object *kf_object_ref(struct kf_object *object);
+void kf_object_unref(struct kf_object *object); /* NULL is fine */
+
+uint64_t kf_object_size(const struct kf_object *object);
+uint64_t kf_object_chunk_count(const struct kf_object *object);
+uint32_t kf_object_chunk_size(const struct kf_object *object);
+uint64_t kf_object_local_bytes(const struct kf_object *object); /* present; cheap */
+bool kf_object_complete(const struct kf_object *object);
+
+/* Whether the chunk's bytes are in the data file. Any thread, no lock. */
+bool kf_object_has(const struct kf_object *object, uint64_t chunk);
+
+/* Answers only from memory: `length` when every chunk of the range is present, verified in
+ * this boot, and its pages are in the page cache; else -1. Never waits. */
+ssize_t kf_object_read_now(struct kf_object *object, void *data, size_t length,
+                           uint64_t offset);
+
+/* Blocking. Chunks not yet verified in this boot are hashed first. A damaged chunk becomes
+ * absent and the call fails with KF_E_CORRUPT, a missing one with KF_E_NOTFOUND: fetch it
+ * (again) then. */
+int kf_object_read(struct kf_object *object, void *data, size_t length, uint64_t offset,
+                   struct kf_err *err);
+
+/* Hands a verified chunk to the writer. Returns false, and keeps nothing, when the store is
+ * NULL, full, failing or its queue is full (counted in CACHE_SKIPPED). When true, the block
+ * is referenced until it was written or dropped; then `put->done` runs once on the writer
+ * thread, no lock held (kf_object_has says which it was). */
+struct kf_object_put {
+    void (*done)(struct kf_object_put *put);
+    /* the store's */
+    struct kf_object_put *next;
+    struct kf_object *object;
+    struct kf_block *block;
+    uint64_t chunk;
+    struct kf_digest digest;
+};
+bool kf_object_put(struct kf_object *object, uint64_t chunk, struct kf_block *block,
+                   const struct kf_digest *digest, struct kf_object_put *put);
+
+/* Forgets a chunk whose bytes turned out wrong: it is fetched again. */
+void kf_object_drop(struct kf_object *object, uint64_t chunk);
+
+/* The sha256 that the map holds for a present chunk; false when absent. */
+bool kf_object_digest(struct kf_object *object, uint64_t chunk, struct kf_digest *ret);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * Pure: wanted chunks -> one range to ask for. Merges a run of chunks that lie one after the
+ * other in the source, up to a length; a single chunk when reading is random.
+ */
+#ifndef KF_FETCH_PLAN_H
+#define KF_FETCH_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A wanted chunk, in order of chunk number. */
+struct kf_plan_chunk {
+    uint64_t number;
+    uint64_t stored_offset;
+    uint32_t stored_length;
+    uint8_t urgency; /* enum kf_urgency */
+};
+
+struct kf_plan_range {
+    size_t first; /* index into the chunks */
+    size_t count; /* >= 1 */
+    uint64_t offset;
+    uint64_t length;
+};
+
+/* The longest range around chunks[seed] of chunks that are consecutive in number and in the
+ * source, of the seed's urgency or the next lower one, that is no longer than `max_bytes`
+ * (a single chunk may be). It begins at the seed or before; chunks before the seed are only
+ * taken when they are as urgent as the seed. */
+struct kf_plan_range kf_plan_range(const struct kf_plan_chunk *chunks, size_t count,
+                                   size_t seed, uint64_t max_bytes);
+
+#endif

@@ -1,0 +1,1 @@
+/* not there yet */ extern int kf_empty_unit;

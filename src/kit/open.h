@@ -1,0 +1,59 @@
+/*
+ * A kit opened: reference -> manifest -> config -> layers paired with Kitfile entries ->
+ * tree. Opening blocks; what is opened is immutable and its files are read asynchronously.
+ */
+#ifndef KF_KIT_OPEN_H
+#define KF_KIT_OPEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/digest.h"
+#include "kit/tree.h"
+#include "layer/layer.h"
+#include "oci/origin.h"
+
+struct kf_err;
+struct kf_kit;
+struct kf_store;
+
+struct kf_kit_opts {
+    const char *ref;
+    struct kf_net_opts net;
+    struct kf_workq *workq;  /* borrowed; outlives the kit */
+    struct kf_store *store;  /* borrowed; outlives the kit; NULL: nothing is kept */
+    struct kf_stats *stats;  /* borrowed; may be NULL */
+    uint64_t memory_bytes;   /* 0: 160 MiB */
+    int64_t read_timeout_ns; /* 0: 5 minutes */
+    bool offline;            /* from the cache alone */
+};
+
+int kf_kit_open(struct kf_kit **ret, const struct kf_kit_opts *opts, struct kf_err *err);
+/* Stops fetching and closes; reads still waiting end with KF_E_CANCELLED. NULL is fine. */
+void kf_kit_close(struct kf_kit *kit, int64_t deadline_ns);
+
+const struct kf_tree *kf_kit_tree(const struct kf_kit *kit);
+const struct kf_digest *kf_kit_digest(const struct kf_kit *kit); /* of the manifest */
+const char *kf_kit_name(const struct kf_kit *kit);   /* the reference as given, canonical */
+const char *kf_kit_origin(const struct kf_kit *kit); /* "the registry", "the layout" ... */
+struct kf_fetch *kf_kit_fetch(struct kf_kit *kit);
+
+struct kf_kit_layer {
+    const char *kind; /* "model", "dataset" ... */
+    const char *form; /* "tar" ... */
+    uint64_t size;
+    struct kf_digest digest;
+    struct kf_layer *layer; /* borrowed */
+};
+size_t kf_kit_layer_count(const struct kf_kit *kit);
+const struct kf_kit_layer *kf_kit_layer(const struct kf_kit *kit, size_t index);
+
+/* The file behind a node; put it back with kf_file_put. KF_E_ARG for a folder. */
+struct kf_file *kf_kit_file(struct kf_kit *kit, uint32_t node, struct kf_err *err);
+
+/* Blocking read of a range of a file, for tools; gives bytes in order to `write`. */
+int kf_kit_copy(struct kf_kit *kit, uint32_t node, uint64_t offset, uint64_t length,
+                int (*write)(void *arg, const void *data, size_t length, struct kf_err *err),
+                void *arg, struct kf_err *err);
+
+#endif

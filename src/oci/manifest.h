@@ -1,0 +1,68 @@
+/*
+ * Descriptors, image manifests and image indexes from JSON (OCI image spec 1.1,
+ * manifest.md, image-index.md, descriptor.md). Pure; owned results; any thread.
+ *
+ * Limits: 4 MiB of JSON, 16,384 layers or index entries, JSON nesting of 64; a size is a
+ * non-negative integer below 2^63. A missing `mediaType` is allowed (kit <= 1.14 writes
+ * none), `"layers": null` is no layers. Duplicate JSON keys are KF_E_MALFORMED.
+ */
+#ifndef KF_OCI_MANIFEST_H
+#define KF_OCI_MANIFEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/digest.h"
+
+struct kf_err;
+
+#define KF_MANIFEST_LIMIT (4u << 20)
+#define KF_MANIFEST_LAYER_LIMIT 16384u
+
+struct kf_annotation {
+    char *key;
+    char *value;
+};
+
+struct kf_desc {
+    char *media_type;    /* never NULL; "" when absent */
+    char *artifact_type; /* NULL when absent */
+    struct kf_digest digest;
+    uint64_t size;
+    struct kf_annotation *annotations;
+    size_t annotation_count;
+};
+
+struct kf_manifest {
+    char *media_type;    /* "" when absent */
+    char *artifact_type; /* NULL when absent */
+    struct kf_desc config;
+    struct kf_desc *layers;
+    size_t layer_count;
+    struct kf_annotation *annotations;
+    size_t annotation_count;
+};
+
+struct kf_index {
+    struct kf_desc *entries;
+    size_t entry_count;
+};
+
+/* Whether the bytes are an index (has "manifests") rather than a manifest. */
+enum kf_manifest_kind { KF_KIND_MANIFEST, KF_KIND_INDEX };
+int kf_manifest_kind(const void *json, size_t length, enum kf_manifest_kind *ret,
+                     struct kf_err *err);
+
+int kf_manifest_parse(struct kf_manifest *ret, const void *json, size_t length,
+                      struct kf_err *err);
+void kf_manifest_fini(struct kf_manifest *manifest);
+int kf_index_parse(struct kf_index *ret, const void *json, size_t length, struct kf_err *err);
+void kf_index_fini(struct kf_index *index);
+
+/* The value, or NULL; borrowed. */
+const char *kf_annotation_get(const struct kf_annotation *annotations, size_t count,
+                              const char *key);
+int kf_desc_copy(struct kf_desc *ret, const struct kf_desc *from, struct kf_err *err);
+void kf_desc_fini(struct kf_desc *desc);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * Where a kit comes from: one repository of a registry, an OCI layout folder, kit's store.
+ * The calls block (for opening and for tools; never on a FUSE, network or work-queue
+ * thread) except that the sources they give are asynchronous. Locks itself.
+ */
+#ifndef KF_OCI_ORIGIN_H
+#define KF_OCI_ORIGIN_H
+
+#include <stdbool.h>
+
+#include "base/containers.h"
+#include "base/source.h"
+#include "oci/manifest.h"
+#include "oci/ref.h"
+
+struct kf_buf;
+struct kf_origin;
+struct kf_stats;
+struct kf_workq;
+
+/* How to talk to the network: kit's flags of the same names. All borrowed, NULL is the
+ * default. */
+struct kf_net_opts {
+    bool plain_http;
+    bool tls_no_verify;
+    const char *ca_file;     /* --tls-cert */
+    const char *client_cert; /* --cert */
+    const char *client_key;  /* --key */
+    const char *proxy;
+    unsigned connections; /* a host; 0: 8 */
+};
+
+struct kf_origin_opts {
+    struct kf_net_opts net;
+    struct kf_workq *workq; /* borrowed; outlives the origin and its sources */
+    struct kf_stats *stats; /* borrowed; may be NULL */
+    int64_t timeout_ns;     /* of one blocking call */
+};
+
+struct kf_origin_ops {
+    int (*manifest)(struct kf_origin *origin, const char *tag_or_digest,
+                    const struct kf_digest *known, struct kf_buf *ret_bytes,
+                    struct kf_digest *ret_digest, struct kf_err *err);
+    struct kf_source *(*blob)(struct kf_origin *origin, const struct kf_desc *desc,
+                              struct kf_err *err);
+    int (*tags)(struct kf_origin *origin, struct kf_strings *ret, struct kf_err *err);
+    void (*close)(struct kf_origin *origin);
+};
+
+struct kf_origin {
+    const struct kf_origin_ops *ops;
+    const char *kind; /* "the registry", "the layout", "the store": for what people see */
+};
+
+/* Picks by reference: layout folders and registries. A plain reference and `store:` say
+ * KF_E_UNSUPPORTED for kit's store as long as it is not there. */
+int kf_origin_open(struct kf_origin **ret, const struct kf_ref *ref,
+                   const struct kf_origin_opts *opts, struct kf_err *err);
+void kf_origin_close(struct kf_origin *origin); /* NULL is fine; sources may outlive it */
+
+/* Fetches a manifest or index by tag or digest and checks its digest: the one asked for, or
+ * for a tag the one that the registry named. Returns 0 with bytes and digest, or 1 when
+ * `known` (may be NULL) is what the origin has: nothing but the digest is returned then.
+ * An unknown tag is KF_E_NOTFOUND. */
+int kf_origin_manifest(struct kf_origin *origin, const char *tag_or_digest,
+                       const struct kf_digest *known, struct kf_buf *ret_bytes,
+                       struct kf_digest *ret_digest, struct kf_err *err);
+
+/* A source over a blob; sends nothing by itself. Size and digest are the descriptor's: the
+ * source checks lengths, whoever knows chunk digests checks content. NULL on failure. */
+struct kf_source *kf_origin_blob(struct kf_origin *origin, const struct kf_desc *desc,
+                                 struct kf_err *err);
+
+/* A whole small blob (a config), at most the buffer's limit, its digest checked. */
+int kf_origin_blob_bytes(struct kf_origin *origin, const struct kf_desc *desc,
+                         int64_t timeout_ns, struct kf_buf *ret, struct kf_err *err);
+
+/* All tags, sorted. */
+int kf_origin_tags(struct kf_origin *origin, struct kf_strings *ret, struct kf_err *err);
+
+/* The two there are today (oci/layout.c, oci/registry.c). */
+int kf_layout_open(struct kf_origin **ret, const struct kf_ref *ref,
+                   const struct kf_origin_opts *opts, struct kf_err *err);
+int kf_registry_open(struct kf_origin **ret, const struct kf_ref *ref,
+                     const struct kf_origin_opts *opts, struct kf_err *err);
+
+#endif
