@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define kf_auto(cleanup) __attribute__((cleanup(cleanup)))
+#define kf_auto(release) __attribute__((__cleanup__(release)))
 
 /* static inline void kf_auto_NAME(TYPE *p): releases *p by DESTRUCTOR. */
 #define KF_DEFINE_AUTO(name, type, destructor)                                            \

@@ -1,5 +1,5 @@
 /*
- * Ready-made sinks: a slice of memory, and a running digest in front of another sink.
+ * A ready-made sink: a slice of memory.
  * Embedded in the caller's struct; one request at a time.
  */
 #ifndef KF_BASE_SINK_H
