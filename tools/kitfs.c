@@ -1,1 +1,159 @@
-int main(void) { return 0; }
+/*
+ * The program: finds the verb, parses its options, runs it. Called as mount.fuse.kitfs,
+ * or by mount(8) through `kitfs REF DIR -o ...`, it is `kitfs mount` with mount(8)'s exit
+ * code.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "options.h"
+#include "verbs.h"
+
+#define MOUNT_FAILED 32 /* mount(8), "EXIT STATUS" */
+
+const struct kf_verb kf_verb_table[] = {
+    {"mount", KF_V_MOUNT, "REF DIR", 2, 2, "Mount a ModelKit read-only",
+     "Returns when the kit can be read; what is read is fetched then. DIR is made when "
+     "it\n"
+     "is missing. A tag is resolved once: the mount keeps showing that digest.\n\n"
+     "  kitfs mount registry.example/acme/llama3:8B /models/llama3\n"
+     "  kitfs mount oci:./layout:v1 ./kit            from an OCI layout folder\n"
+     "  kitfs mount --plain-http 127.0.0.1:5000/m:v1 ./kit\n"
+     "  mount -t fuse.kitfs registry.example/acme/llama3:8B /models/llama3 -o "
+     "memory=64M\n",
+     kf_verb_mount},
+    {"umount", KF_V_UMOUNT, "DIR", 1, 1, "Unmount, and wait until it is gone",
+     "A mount that is in use is refused, with the name of who uses it.\n",
+     kf_verb_umount},
+    {"ls", KF_V_LS, "REF [PATH]", 1, 2, "List files inside a kit, without mounting", NULL,
+     kf_verb_ls},
+    {"cat", KF_V_CAT, "REF PATH", 2, 2, "Write one file of a kit to stdout",
+     "  kitfs cat oci:./layout:v1 config.json\n"
+     "  kitfs cat REF model.safetensors --offset 0 --length 64K\n",
+     kf_verb_cat},
+    {"list", KF_V_LIST, "REPOSITORY", 1, 1,
+     "List the tags of a repository, or of a layout folder (oci:DIR)", NULL,
+     kf_verb_list},
+    {"status", KF_V_STATUS, "[DIR]", 0, 1, "Show mounts, their state and progress", NULL,
+     kf_verb_status},
+    {"doctor", KF_V_DOCTOR, "[REF]", 0, 1,
+     "Check what kitfs needs here, and the way to a registry", NULL, kf_verb_doctor},
+    {"version", KF_V_VERSION, "", 0, 0, "Print versions", NULL, kf_verb_version},
+    {"completion", KF_V_COMPLETION, "bash|zsh|fish", 1, 1, "Print completion for a shell",
+     "  source <(kitfs completion bash)\n", kf_verb_completion},
+    {"help", KF_V_HELP, "[VERB]", 0, 1, "Print help", NULL, kf_verb_help},
+};
+
+const size_t kf_verb_count = KF_ARRAY_LEN(kf_verb_table);
+
+const struct kf_verb *kf_verb_find(const char *name)
+{
+    for (size_t i = 0; i < kf_verb_count; i++)
+        if (strcmp(kf_verb_table[i].name, name) == 0)
+            return &kf_verb_table[i];
+    return NULL;
+}
+
+static int set_up_log(const struct kf_options *options, struct kf_err *err)
+{
+    enum kf_log_level level;
+    enum kf_log_format format =
+        strcmp(options->log_format, "json") == 0 ? KF_LOG_JSON : KF_LOG_TEXT;
+    const char *debug = getenv("KITFS_DEBUG");
+
+    if (kf_log_parse_level(options->log_level, &level, err) != 0)
+        return -1;
+    if (options->verbose && level < KF_LOG_INFO)
+        level = KF_LOG_INFO;
+    if (options->quiet)
+        level = KF_LOG_ERROR;
+    kf_log_setup(level, format, STDERR_FILENO);
+    if (debug && kf_log_debug(debug, err) != 0)
+        return -1;
+    return options->debug ? kf_log_debug(options->debug, err) : 0;
+}
+
+static int check_arguments(const struct kf_verb *verb, const struct kf_options *options,
+                           struct kf_err *err)
+{
+    if (options->arg_count >= verb->min_args && options->arg_count <= verb->max_args)
+        return 0;
+    return kf_fail(err, KF_E_ARG, "%s; usage: kitfs %s %s (see kitfs %s --help)",
+                   options->arg_count < verb->min_args ? "an argument is missing"
+                                                       : "too many arguments",
+                   verb->name, verb->arguments, verb->name);
+}
+
+static int run(const struct kf_verb *verb, int argc, char **argv)
+{
+    struct kf_options options;
+    struct kf_err err = {0};
+    int code;
+
+    if (kf_options_parse(&options, verb->bit, argc, argv, &err) != 0) {
+        fprintf(stderr, "[ERROR] Cannot %s: %s\n", verb->name, err.message);
+        return 1;
+    }
+    if (options.help) {
+        kf_print_verb_help(verb);
+        code = 0;
+    } else if (set_up_log(&options, &err) != 0 ||
+               check_arguments(verb, &options, &err) != 0) {
+        fprintf(stderr, "[ERROR] Cannot %s: %s\n", verb->name, err.message);
+        code = 1;
+    } else {
+        code = verb->run(&options);
+    }
+    kf_options_fini(&options);
+    return code;
+}
+
+static int no_verb(const char *name)
+{
+    const char *names[KF_ARRAY_LEN(kf_verb_table)], *near;
+
+    for (size_t i = 0; i < kf_verb_count; i++)
+        names[i] = kf_verb_table[i].name;
+    near = kf_nearest(name, names, kf_verb_count);
+    if (near)
+        fprintf(stderr, "[ERROR] Cannot run '%s': no such verb; did you mean %s?\n", name,
+                near);
+    else
+        fprintf(stderr,
+                "[ERROR] Cannot run '%s': no such verb (kitfs --help lists them)\n",
+                name);
+    return 1;
+}
+
+static bool called_by_mount(int argc, char **argv)
+{
+    const char *slash = strrchr(argv[0], '/'), *name = slash ? slash + 1 : argv[0];
+
+    if (strcmp(name, "mount.fuse.kitfs") == 0 || strcmp(name, "mount.kitfs") == 0)
+        return true;
+    /* mount.fuse3 runs `kitfs REF DIR -o options`. */
+    return argc >= 5 && strcmp(argv[3], "-o") == 0 && !kf_verb_find(argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+    const struct kf_verb *verb;
+
+    (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(2) */
+    if (called_by_mount(argc, argv))
+        return run(kf_verb_find("mount"), argc - 1, argv + 1) == 0 ? 0 : MOUNT_FAILED;
+    if (argc < 2) {
+        kf_print_usage();
+        return 1;
+    }
+    if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
+        kf_print_usage();
+        return 0;
+    }
+    verb = kf_verb_find(strcmp(argv[1], "--version") == 0 ? "version" : argv[1]);
+    return verb ? run(verb, argc - 2, argv + 2) : no_verb(argv[1]);
+}

@@ -1,0 +1,202 @@
+/*
+ * What people read: usage, the help of a verb, completion and the man page's options, all
+ * from the two tables.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "options.h"
+#include "verbs.h"
+
+#define COLUMN 30
+
+void kf_print_usage(void)
+{
+    printf("kitfs mounts ModelKits and reads them lazily.\n\nUsage: kitfs VERB ...\n\n");
+    for (size_t i = 0; i < kf_verb_count; i++)
+        printf("  %-11s %s\n", kf_verb_table[i].name, kf_verb_table[i].summary);
+    printf("\nkitfs VERB --help teaches a verb. Begin with:\n\n"
+           "  kitfs mount registry.example/acme/llama3:8B /models/llama3\n\n"
+           "A reference is [registry/]repository[:tag|@digest], or oci:DIR[:TAG] for an "
+           "OCI\n"
+           "layout folder.\n");
+}
+
+static void option_name(const struct kf_option *option, char *out, size_t size)
+{
+    char letter[8] = "    ";
+
+    if (option->letter)
+        (void)snprintf(letter, sizeof(letter), "-%c, ", option->letter); /* fits */
+    (void)snprintf(out, size, "%s--%s%s%s", letter, option->name,
+                   option->argument ? " " : "", option->argument ? option->argument : "");
+}
+
+static void print_option(const struct kf_option *option)
+{
+    char name[64];
+
+    option_name(option, name, sizeof(name));
+    printf("  %-*s %s", COLUMN, name, option->help);
+    if (option->choices)
+        printf("; %s", option->choices);
+    if (option->fallback)
+        printf(" [%s]", option->fallback);
+    printf("\n");
+}
+
+void kf_print_verb_help(const struct kf_verb *verb)
+{
+    printf("Usage: kitfs %s %s%s[options]\n\n%s.\n", verb->name, verb->arguments,
+           *verb->arguments ? " " : "", verb->summary);
+    if (verb->detail)
+        printf("\n%s", verb->detail);
+    printf("\nOptions%s:\n", verb->bit == KF_V_MOUNT
+                                 ? " (each also -o name=value, and KITFS_NAME in the "
+                                   "environment)"
+                                 : "");
+    for (size_t i = 0; i < kf_option_count; i++)
+        if ((kf_option_table[i].verbs & verb->bit) != 0)
+            print_option(&kf_option_table[i]);
+}
+
+/* --- completion --- */
+
+static void print_words(unsigned verb)
+{
+    for (size_t i = 0; i < kf_option_count; i++)
+        if ((kf_option_table[i].verbs & verb) != 0)
+            printf(" --%s", kf_option_table[i].name);
+}
+
+static void complete_bash(void)
+{
+    printf("# bash completion of kitfs: source this file\n_kitfs() {\n"
+           "    local word=${COMP_WORDS[COMP_CWORD]} words=\n"
+           "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        words='");
+    for (size_t i = 0; i < kf_verb_count; i++)
+        printf("%s%s", i ? " " : "", kf_verb_table[i].name);
+    printf("'\n    else\n        case ${COMP_WORDS[1]} in\n");
+    for (size_t i = 0; i < kf_verb_count; i++) {
+        printf("        %s) words='", kf_verb_table[i].name);
+        print_words(kf_verb_table[i].bit);
+        printf("' ;;\n");
+    }
+    printf("        esac\n    fi\n"
+           "    case $word in\n"
+           "    -*) mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\") ;;\n"
+           "    *) if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
+           "           mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
+           "       else\n"
+           "           mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n"
+           "       fi ;;\n"
+           "    esac\n}\ncomplete -o filenames -F _kitfs kitfs\n");
+}
+
+/* zsh's single-quoted words, with what _arguments takes for its own escaped. */
+static void print_zsh_text(const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '\'')
+            printf("'\\''");
+        else if (strchr("[]:\\", *text))
+            printf("\\%c", *text);
+        else
+            putchar(*text);
+    }
+}
+
+static void complete_zsh(void)
+{
+    printf("#compdef kitfs\nlocal -a verbs\nverbs=(\n");
+    for (size_t i = 0; i < kf_verb_count; i++) {
+        printf("    '%s:", kf_verb_table[i].name);
+        print_zsh_text(kf_verb_table[i].summary);
+        printf("'\n");
+    }
+    printf(")\nif (( CURRENT == 2 )); then\n    _describe verb verbs\n    return\nfi\n"
+           "case $words[2] in\n");
+    for (size_t i = 0; i < kf_verb_count; i++) {
+        printf("%s) _arguments", kf_verb_table[i].name);
+        for (size_t k = 0; k < kf_option_count; k++) {
+            const struct kf_option *option = &kf_option_table[k];
+
+            if ((option->verbs & kf_verb_table[i].bit) == 0)
+                continue;
+            printf(" '--%s%s[", option->name, option->argument ? "=" : "");
+            print_zsh_text(option->help);
+            printf("]%s'", option->argument ? ": :_files" : "");
+        }
+        printf(" '*:file:_files' ;;\n");
+    }
+    printf("esac\n");
+}
+
+static void print_fish_text(const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '\'' || *text == '\\')
+            putchar('\\');
+        putchar(*text);
+    }
+}
+
+static void complete_fish(void)
+{
+    for (size_t i = 0; i < kf_verb_count; i++) {
+        printf("complete -c kitfs -n __fish_use_subcommand -a %s -d '",
+               kf_verb_table[i].name);
+        print_fish_text(kf_verb_table[i].summary);
+        printf("'\n");
+        for (size_t k = 0; k < kf_option_count; k++) {
+            const struct kf_option *option = &kf_option_table[k];
+
+            if ((option->verbs & kf_verb_table[i].bit) == 0)
+                continue;
+            printf("complete -c kitfs -n '__fish_seen_subcommand_from %s' -l %s",
+                   kf_verb_table[i].name, option->name);
+            if (option->letter)
+                printf(" -s %c", option->letter);
+            printf("%s -d '", option->argument ? " -r" : "");
+            print_fish_text(option->help);
+            printf("'\n");
+        }
+    }
+}
+
+int kf_verb_completion(const struct kf_options *options)
+{
+    static const struct {
+        const char *shell;
+        void (*print)(void);
+    } shells[] = {
+        {"bash", complete_bash}, {"zsh", complete_zsh}, {"fish", complete_fish}};
+
+    for (size_t i = 0; i < KF_ARRAY_LEN(shells); i++) {
+        if (strcmp(options->args[0], shells[i].shell) == 0) {
+            shells[i].print();
+            return 0;
+        }
+    }
+    fprintf(stderr, "[ERROR] Cannot complete for '%s': there are bash, zsh and fish\n",
+            options->args[0]);
+    return 1;
+}
+
+int kf_verb_help(const struct kf_options *options)
+{
+    const struct kf_verb *verb;
+
+    if (options->arg_count == 0) {
+        kf_print_usage();
+        return 0;
+    }
+    verb = kf_verb_find(options->args[0]);
+    if (!verb) {
+        fprintf(stderr, "[ERROR] Cannot help: no verb '%s'\n", options->args[0]);
+        return 1;
+    }
+    kf_print_verb_help(verb);
+    return 0;
+}

@@ -1,0 +1,371 @@
+#include "options.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+
+#define NETWORK (KF_V_MOUNT | KF_V_LS | KF_V_CAT | KF_V_LIST | KF_V_DOCTOR)
+#define READING (KF_V_MOUNT | KF_V_LS | KF_V_CAT)
+#define CACHE (READING | KF_V_DOCTOR)
+#define ALL (~0u)
+#define FIELD(name) offsetof(struct kf_options, name)
+
+const struct kf_option kf_option_table[] = {
+    {"foreground", 'f', KF_OPT_FLAG, NULL, FIELD(foreground), KF_V_MOUNT, NULL, NULL,
+     "stay in the foreground and log there; Ctrl-C unmounts"},
+    {"cache-dir", 0, KF_OPT_TEXT, "DIR", FIELD(cache_dir), CACHE, NULL, NULL,
+     "where fetched chunks are kept (root: /var/cache/kitfs, others: ~/.cache/kitfs)"},
+    {"cache-size", 0, KF_OPT_SPACE, "SIZE|PERCENT", FIELD(cache_size), READING, NULL,
+     NULL, "the most the cache may hold, as 50G or 20% of the file system (no limit)"},
+    {"min-free", 0, KF_OPT_PERCENT, "PERCENT", FIELD(min_free_percent), READING, "10%",
+     NULL, "of the cache's file system stays free"},
+    {"prefetch", 0, KF_OPT_TEXT, "WHAT", FIELD(prefetch), KF_V_MOUNT, "auto", "none|auto",
+     "what is fetched before it is read; auto reads ahead of sequential readers"},
+    {"connections", 0, KF_OPT_COUNT, "N", FIELD(connections), READING, "8", NULL,
+     "requests to a registry at the same time"},
+    {"read-timeout", 0, KF_OPT_DURATION, "TIME", FIELD(read_timeout_ns), READING, "5m",
+     NULL, "how long a read waits for a registry that gives nothing, as 30s or 5m"},
+    {"readahead", 0, KF_OPT_SIZE, "SIZE", FIELD(readahead_bytes), KF_V_MOUNT, "1M", NULL,
+     "the kernel's readahead for the mount (root only)"},
+    {"memory", 0, KF_OPT_SIZE, "SIZE", FIELD(memory_bytes), READING, "160M", NULL,
+     "for data on its way from the registry to readers and cache"},
+    {"offline", 0, KF_OPT_FLAG, NULL, FIELD(offline), READING, NULL, NULL,
+     "use nothing but the cache"},
+    {"uid", 0, KF_OPT_ID, "USER", FIELD(uid), KF_V_MOUNT, NULL, NULL,
+     "owner of what is mounted (you)"},
+    {"gid", 0, KF_OPT_ID, "GROUP", FIELD(gid), KF_V_MOUNT, NULL, NULL,
+     "group of what is mounted (yours)"},
+    {"umask", 0, KF_OPT_MODE, "OCTAL", FIELD(umask), KF_V_MOUNT, "022", NULL,
+     "bits taken from every mode"},
+    {"allow-other", 0, KF_OPT_FLAG, NULL, FIELD(allow_other), KF_V_MOUNT, NULL, NULL,
+     "let other users read the mount (on for root)"},
+    {"plain-http", 0, KF_OPT_FLAG, NULL, FIELD(plain_http), NETWORK, NULL, NULL,
+     "speak HTTP without TLS to the registry"},
+    {"tls-verify", 0, KF_OPT_BOOL, "BOOL", FIELD(tls_verify), NETWORK, "true", NULL,
+     "check the registry's certificate"},
+    {"tls-cert", 0, KF_OPT_TEXT, "FILE", FIELD(tls_cert), NETWORK, NULL, NULL,
+     "certificates (PEM) of authorities to trust instead of the system's"},
+    {"cert", 0, KF_OPT_TEXT, "FILE", FIELD(cert), NETWORK, NULL, NULL,
+     "client certificate (also from KITOPS_CLIENT_CERT)"},
+    {"key", 0, KF_OPT_TEXT, "FILE", FIELD(key), NETWORK, NULL, NULL,
+     "its key (also from KITOPS_CLIENT_KEY)"},
+    {"proxy", 0, KF_OPT_TEXT, "URL", FIELD(proxy), NETWORK, NULL, NULL,
+     "proxy to use (else the usual https_proxy and no_proxy)"},
+    {"lazy", 'z', KF_OPT_FLAG, NULL, FIELD(lazy), KF_V_UMOUNT, NULL, NULL,
+     "detach a mount that is in use"},
+    {"abort", 0, KF_OPT_FLAG, NULL, FIELD(abort_connection), KF_V_UMOUNT, NULL, NULL,
+     "end a mount that does not answer: its readers get errors"},
+    {"long", 'l', KF_OPT_FLAG, NULL, FIELD(long_listing), KF_V_LS, NULL, NULL,
+     "mode, size and name of each"},
+    {"recursive", 'R', KF_OPT_FLAG, NULL, FIELD(recursive), KF_V_LS, NULL, NULL,
+     "folders below too"},
+    {"json", 0, KF_OPT_FLAG, NULL, FIELD(json), KF_V_LS | KF_V_STATUS | KF_V_DOCTOR, NULL,
+     NULL, "for programs"},
+    {"offset", 0, KF_OPT_SIZE, "N", FIELD(offset), KF_V_CAT, "0", NULL,
+     "first byte to write"},
+    {"length", 0, KF_OPT_SIZE, "N", FIELD(length), KF_V_CAT, NULL, NULL,
+     "bytes to write (all)"},
+    {"log-level", 0, KF_OPT_TEXT, "LEVEL", FIELD(log_level), ALL, "warn",
+     "error|warn|info|debug|trace", "what is logged"},
+    {"log-format", 0, KF_OPT_TEXT, "FORM", FIELD(log_format), ALL, "text", "text|json",
+     "form of log lines"},
+    {"debug", 0, KF_OPT_TEXT, "MODULES", FIELD(debug), ALL, NULL, NULL,
+     "debug lines of these modules, by comma, or all"},
+    {"verbose", 'v', KF_OPT_FLAG, NULL, FIELD(verbose), ALL, NULL, NULL,
+     "log level info"},
+    {"quiet", 'q', KF_OPT_FLAG, NULL, FIELD(quiet), ALL, NULL, NULL,
+     "nothing but errors and results"},
+    {"help", 'h', KF_OPT_FLAG, NULL, FIELD(help), ALL, NULL, NULL, "this help"},
+};
+
+const size_t kf_option_count = KF_ARRAY_LEN(kf_option_table);
+
+/* Options of mount(8) that say nothing to us: it passes them on. */
+static const char *const ignored_mount_options[] = {
+    "ro",       "nosuid",   "nodev",
+    "noexec",   "exec",     "suid",
+    "dev",      "auto",     "noauto",
+    "user",     "users",    "nouser",
+    "owner",    "group",    "_netdev",
+    "nofail",   "defaults", "noatime",
+    "relatime", "async",    "default_permissions",
+};
+
+static const struct kf_option *find(const char *name, size_t length, unsigned verb)
+{
+    for (size_t i = 0; i < kf_option_count; i++) {
+        const struct kf_option *option = &kf_option_table[i];
+
+        if ((option->verbs & verb) != 0 && strlen(option->name) == length &&
+            memcmp(option->name, name, length) == 0)
+            return option;
+    }
+    return NULL;
+}
+
+static const struct kf_option *find_letter(char letter, unsigned verb)
+{
+    for (size_t i = 0; i < kf_option_count; i++)
+        if (kf_option_table[i].letter == letter && (kf_option_table[i].verbs & verb) != 0)
+            return &kf_option_table[i];
+    return NULL;
+}
+
+static int unknown(const char *name, size_t length, unsigned verb, struct kf_err *err)
+{
+    const char *words[KF_ARRAY_LEN(kf_option_table)], *near;
+    char word[64];
+    size_t count = 0;
+
+    for (size_t i = 0; i < kf_option_count; i++)
+        if ((kf_option_table[i].verbs & verb) != 0)
+            words[count++] = kf_option_table[i].name;
+    (void)snprintf(word, sizeof(word), "%.*s", (int)length, name); /* cut is fine */
+    near = kf_nearest(word, words, count);
+    if (near)
+        return kf_fail(err, KF_E_ARG, "no option '%s%s'; did you mean --%s?",
+                       length > 1 ? "--" : "-", word, near);
+    return kf_fail(err, KF_E_ARG, "no option '%s%s' (see --help)",
+                   length > 1 ? "--" : "-", word);
+}
+
+static void *field_of(struct kf_options *options, const struct kf_option *option)
+{
+    return (char *)options + option->offset;
+}
+
+static bool takes_value(const struct kf_option *option)
+{
+    return option->type != KF_OPT_FLAG;
+}
+
+static int set(struct kf_options *options, const struct kf_option *option,
+               const char *value, struct kf_err *err)
+{
+    if (kf_option_parse_value(option, value, field_of(options, option), err) != 0)
+        return kf_fail_wrap(err, "option --%s", option->name);
+    return 0;
+}
+
+/* Defaults, then the environment. */
+static int set_first(struct kf_options *options, unsigned verb, struct kf_err *err)
+{
+    options->uid = getuid();
+    options->gid = getgid();
+    options->allow_other = geteuid() == 0;
+    options->length = UINT64_MAX;
+    for (size_t i = 0; i < kf_option_count; i++) {
+        const struct kf_option *option = &kf_option_table[i];
+        char name[64] = "KITFS_";
+        const char *value;
+
+        if (option->fallback && set(options, option, option->fallback, err) != 0)
+            return -1;
+        for (size_t k = 0; option->name[k]; k++) {
+            char c = option->name[k];
+
+            name[6 + k] = (char)(c == '-' ? '_' : c >= 'a' ? c - 'a' + 'A' : c);
+            name[7 + k] = '\0';
+        }
+        value = getenv(name);
+        if (value && *value && (option->verbs & verb) != 0 &&
+            set(options, option, value, err) != 0)
+            return kf_fail_wrap(err, "%s in the environment", name);
+    }
+    return 0;
+}
+
+/* kit's own names for two of them. */
+static int set_from_kit(struct kf_options *options, struct kf_err *err)
+{
+    const char *cert = getenv("KITOPS_CLIENT_CERT"), *key = getenv("KITOPS_CLIENT_KEY");
+
+    if (cert && *cert && !options->cert && !(options->cert = strdup(cert)))
+        return kf_fail(err, KF_E_NOMEM, "no memory for options");
+    if (key && *key && !options->key && !(options->key = strdup(key)))
+        return kf_fail(err, KF_E_NOMEM, "no memory for options");
+    return 0;
+}
+
+static bool is_ignored(const char *name, size_t length)
+{
+    if (length > 2 && memcmp(name, "x-", 2) == 0)
+        return true;
+    for (size_t i = 0; i < KF_ARRAY_LEN(ignored_mount_options); i++)
+        if (strlen(ignored_mount_options[i]) == length &&
+            memcmp(ignored_mount_options[i], name, length) == 0)
+            return true;
+    return false;
+}
+
+/* One "name[=value]" of -o; '_' counts as '-' (allow_other). */
+static int set_mount_option(struct kf_options *options, const char *text, size_t length,
+                            unsigned verb, struct kf_err *err)
+{
+    const char *equals = memchr(text, '=', length);
+    size_t name_length = equals ? (size_t)(equals - text) : length;
+    char name[64], value[4096];
+    const struct kf_option *option;
+
+    if (length == 0 || is_ignored(text, name_length))
+        return 0;
+    if (name_length >= sizeof(name) || length - name_length >= sizeof(value))
+        return kf_fail(err, KF_E_ARG, "an option of -o is too long");
+    for (size_t i = 0; i < name_length; i++)
+        name[i] = text[i] == '_' ? '-' : text[i];
+    option = find(name, name_length, verb);
+    if (!option)
+        return unknown(text, name_length, verb, err);
+    if (!equals)
+        return takes_value(option)
+                   ? kf_fail(err, KF_E_ARG, "option '%s' needs a value", option->name)
+                   : set(options, option, "true", err);
+    memcpy(value, equals + 1, length - name_length - 1);
+    value[length - name_length - 1] = '\0';
+    return set(options, option, value, err);
+}
+
+static int set_mount_options(struct kf_options *options, const char *text, unsigned verb,
+                             struct kf_err *err)
+{
+    while (*text) {
+        size_t length = strcspn(text, ",");
+
+        if (set_mount_option(options, text, length, verb, err) != 0)
+            return -1;
+        text += length + (text[length] == ',');
+    }
+    return 0;
+}
+
+struct parser {
+    struct kf_options *options;
+    unsigned verb;
+    int argc;
+    char *const *argv;
+    int at;
+    bool mount_options_only; /* the first pass: -o comes before the command line's own */
+};
+
+static const char *next_value(struct parser *p)
+{
+    return p->at + 1 < p->argc ? p->argv[++p->at] : NULL;
+}
+
+static int apply(struct parser *p, const struct kf_option *option, const char *value,
+                 struct kf_err *err)
+{
+    if (!value && takes_value(option)) {
+        value = next_value(p);
+        if (!value)
+            return kf_fail(err, KF_E_ARG, "option --%s needs a value (%s)", option->name,
+                           option->argument);
+    }
+    return p->mount_options_only ? 0
+                                 : set(p->options, option, value ? value : "true", err);
+}
+
+static int parse_long(struct parser *p, const char *text, struct kf_err *err)
+{
+    size_t length = strcspn(text, "=");
+    const struct kf_option *option = find(text, length, p->verb);
+
+    if (!option)
+        return unknown(text, length, p->verb, err);
+    return apply(p, option, text[length] == '=' ? text + length + 1 : NULL, err);
+}
+
+static int parse_short(struct parser *p, const char *letters, struct kf_err *err)
+{
+    for (; *letters; letters++) {
+        const struct kf_option *option = find_letter(*letters, p->verb);
+
+        if (*letters == 'o' && p->verb == KF_V_MOUNT) {
+            const char *value = letters[1] ? letters + 1 : next_value(p);
+
+            if (!value)
+                return kf_fail(err, KF_E_ARG, "option -o needs a value");
+            return p->mount_options_only
+                       ? set_mount_options(p->options, value, p->verb, err)
+                       : 0;
+        }
+        if (!option)
+            return unknown(letters, 1, p->verb, err);
+        if (takes_value(option))
+            return apply(p, option, letters[1] ? letters + 1 : NULL, err);
+        if (apply(p, option, NULL, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int add_argument(struct parser *p, const char *text, struct kf_err *err)
+{
+    if (p->mount_options_only)
+        return 0;
+    if (p->options->arg_count == KF_ARGS_LIMIT)
+        return kf_fail(err, KF_E_ARG, "too many arguments");
+    p->options->args[p->options->arg_count++] = text;
+    return 0;
+}
+
+static int parse_pass(struct parser *p, struct kf_err *err)
+{
+    bool options_ended = false;
+
+    for (p->at = 0; p->at < p->argc; p->at++) {
+        const char *text = p->argv[p->at];
+        int rc;
+
+        if (options_ended || text[0] != '-' || text[1] == '\0')
+            rc = add_argument(p, text, err);
+        else if (strcmp(text, "--") == 0)
+            rc = (options_ended = true, 0);
+        else if (text[1] == '-')
+            rc = parse_long(p, text + 2, err);
+        else
+            rc = parse_short(p, text + 1, err);
+        if (rc != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int kf_options_parse(struct kf_options *ret, unsigned verb, int argc, char *const *argv,
+                     struct kf_err *err)
+{
+    struct kf_options options = {0};
+    struct parser parser = {.options = &options,
+                            .verb = verb,
+                            .argc = argc,
+                            .argv = argv,
+                            .mount_options_only = true};
+    int rc = set_first(&options, verb, err);
+
+    if (rc == 0)
+        rc = parse_pass(&parser, err);
+    parser.mount_options_only = false;
+    if (rc == 0)
+        rc = parse_pass(&parser, err);
+    if (rc == 0)
+        rc = set_from_kit(&options, err);
+    if (rc != 0) {
+        kf_options_fini(&options);
+        return -1;
+    }
+    *ret = options;
+    return 0;
+}
+
+void kf_options_fini(struct kf_options *options)
+{
+    for (size_t i = 0; i < kf_option_count; i++)
+        if (kf_option_table[i].type == KF_OPT_TEXT)
+            free(*(char **)field_of(options, &kf_option_table[i]));
+    memset(options, 0, sizeof(*options));
+}

@@ -1,0 +1,171 @@
+#include "session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/containers.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/workq.h"
+#include "oci/ref.h"
+#include "options.h"
+
+#define WORK_THREADS 4
+#define TAGS_TIMEOUT (5 * KF_NS_PER_S)
+#define CLOSE_TIME (2 * KF_NS_PER_S)
+
+void kf_net_from_options(struct kf_net_opts *ret, const struct kf_options *options)
+{
+    *ret = (struct kf_net_opts){.plain_http = options->plain_http,
+                                .tls_no_verify = !options->tls_verify,
+                                .ca_file = options->tls_cert,
+                                .client_cert = options->cert,
+                                .client_key = options->key,
+                                .proxy = options->proxy,
+                                .connections = options->connections};
+}
+
+void kf_cache_from_options(struct kf_store_opts *ret, const struct kf_options *options)
+{
+    *ret = (struct kf_store_opts){.path = options->cache_dir,
+                                  .size_limit_bytes = options->cache_size.bytes,
+                                  .size_limit_percent = options->cache_size.percent,
+                                  .min_free_percent = options->min_free_percent};
+}
+
+void kf_kit_from_options(struct kf_kit_opts *ret, const struct kf_options *options)
+{
+    *ret = (struct kf_kit_opts){.ref = options->args[0],
+                                .memory_bytes = options->memory_bytes,
+                                .read_timeout_ns = options->read_timeout_ns,
+                                .offline = options->offline};
+    kf_net_from_options(&ret->net, options);
+}
+
+char *kf_ref_with_tag(const char *text, bool quiet, struct kf_err *err)
+{
+    struct kf_ref ref;
+    char *result;
+
+    if (kf_ref_parse(&ref, text, err) != 0)
+        return NULL;
+    if (ref.where != KF_REF_LAYOUT && !ref.tag && !ref.has_digest) {
+        ref.tag = strdup("latest");
+        if (!quiet)
+            fprintf(stderr, "No tag specified. Using 'latest' as default\n");
+    }
+    result = kf_ref_format(&ref);
+    kf_ref_fini(&ref);
+    if (!result)
+        (void)kf_fail(err, KF_E_NOMEM, "no memory for a reference"); /* NULL says it */
+    return result;
+}
+
+int kf_session_open(struct kf_session *ret, const struct kf_options *options,
+                    struct kf_err *err)
+{
+    struct kf_session session = {0};
+    struct kf_store_opts cache;
+    struct kf_kit_opts kit;
+    struct kf_err cache_err = {0};
+
+    kf_cache_from_options(&cache, options);
+    cache.stats = &ret->stats;
+    *ret = session;
+    ret->ref = kf_ref_with_tag(options->args[0], options->quiet, err);
+    ret->workq = ret->ref ? kf_workq_new(WORK_THREADS, err) : NULL;
+    if (!ret->workq) {
+        kf_session_close(ret);
+        return -1;
+    }
+    if (kf_store_open(&ret->store, &cache, &cache_err) != 0) {
+        ret->store = NULL;
+        fprintf(stderr, "[WARN ] Nothing is cached: %s\n", cache_err.message);
+    }
+    kf_kit_from_options(&kit, options);
+    kit.ref = ret->ref;
+    kit.workq = ret->workq;
+    kit.store = ret->store;
+    kit.stats = &ret->stats;
+    if (kf_kit_open(&ret->kit, &kit, err) != 0) {
+        ret->kit = NULL;
+        kf_session_close(ret);
+        return -1;
+    }
+    return 0;
+}
+
+void kf_session_close(struct kf_session *session)
+{
+    int64_t deadline = kf_deadline_ns(CLOSE_TIME);
+
+    kf_kit_close(session->kit, deadline);
+    kf_store_close(session->store, deadline);
+    kf_workq_free(session->workq);
+    free(session->ref);
+    *session = (struct kf_session){0};
+}
+
+/* The nearest tag of the same repository; NULL when there is none or nobody answers. */
+static char *nearest_tag(const struct kf_options *options)
+{
+    struct kf_origin_opts opts = {.timeout_ns = TAGS_TIMEOUT};
+    struct kf_strings tags = {0};
+    struct kf_origin *origin = NULL;
+    struct kf_ref ref;
+    const char *near = NULL;
+    char *result = NULL;
+
+    if (kf_ref_parse(&ref, options->args[0], NULL) != 0)
+        return NULL;
+    kf_net_from_options(&opts.net, options);
+    opts.workq = kf_workq_new(1, NULL);
+    if (opts.workq && ref.tag && kf_origin_open(&origin, &ref, &opts, NULL) == 0) {
+        if (kf_origin_tags(origin, &tags, NULL) == 0)
+            near = kf_nearest(ref.tag, (const char *const *)tags.items, tags.count);
+        result = near ? strdup(near) : NULL;
+        kf_origin_close(origin);
+    }
+    kf_strings_fini(&tags);
+    kf_workq_free(opts.workq);
+    kf_ref_fini(&ref);
+    return result;
+}
+
+int kf_report(const char *what, const struct kf_options *options,
+              const struct kf_err *err)
+{
+    const char *subject = options->arg_count > 0 ? options->args[0] : "";
+    kf_auto(kf_free) char *near = NULL;
+
+    if (err->kind == KF_E_NOTFOUND && strstr(err->message, "no such tag"))
+        near = nearest_tag(options);
+    fprintf(stderr, "[ERROR] Cannot %s %s: %s", what, subject, err->message);
+    if (near)
+        fprintf(stderr, "; did you mean %s?", near);
+    fprintf(stderr, "\n");
+    return kf_err_exit_code(err);
+}
+
+char *kf_format_size(uint64_t bytes, char out[32])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    uint64_t tenths = bytes * 10;
+    size_t unit = 0;
+
+    if (bytes < 1024) {
+        (void)snprintf(out, 32, "%u B", (unsigned)bytes);
+        return out;
+    }
+    if (bytes > UINT64_MAX / 10)
+        tenths = UINT64_MAX;
+    while (tenths >= 10240 && unit + 1 < KF_ARRAY_LEN(units)) {
+        tenths /= 1024;
+        unit++;
+    }
+    (void)snprintf(out, 32, "%llu.%llu %s", (unsigned long long)tenths / 10,
+                   (unsigned long long)tenths % 10, units[unit]);
+    return out;
+}

@@ -1,0 +1,43 @@
+/*
+ * What the verbs that look into a kit share: threads, cache and kit opened from the
+ * options, and closed again. One thread.
+ */
+#ifndef KF_TOOLS_SESSION_H
+#define KF_TOOLS_SESSION_H
+
+#include "base/stats.h"
+#include "cache/store.h"
+#include "kit/open.h"
+
+struct kf_err;
+struct kf_options;
+
+struct kf_session {
+    struct kf_workq *workq;
+    struct kf_store *store; /* NULL: the cache could not be used, which was said */
+    struct kf_kit *kit;
+    struct kf_stats stats;
+    char *ref;
+};
+
+int kf_session_open(struct kf_session *ret, const struct kf_options *options,
+                    struct kf_err *err);
+void kf_session_close(struct kf_session *session);
+
+void kf_net_from_options(struct kf_net_opts *ret, const struct kf_options *options);
+void kf_cache_from_options(struct kf_store_opts *ret, const struct kf_options *options);
+void kf_kit_from_options(struct kf_kit_opts *ret, const struct kf_options *options);
+
+/* The reference with `latest` where it has neither tag nor digest, which is said on
+ * stderr as kit does; a layout without one is left alone. Yours to free; NULL: `err` is
+ * set. */
+char *kf_ref_with_tag(const char *text, bool quiet, struct kf_err *err);
+
+/* "[ERROR] Cannot WHAT: cause" with the nearest tag where a tag is unknown. Returns 1. */
+int kf_report(const char *what, const struct kf_options *options,
+              const struct kf_err *err);
+
+/* 1.5 GiB, as people read sizes; `out` is returned. */
+char *kf_format_size(uint64_t bytes, char out[32]);
+
+#endif

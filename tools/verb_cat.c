@@ -1,0 +1,48 @@
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/io.h"
+#include "base/mem.h"
+#include "options.h"
+#include "session.h"
+#include "verbs.h"
+
+static int write_out(void *arg, const void *data, size_t length, struct kf_err *err)
+{
+    (void)arg;
+    return kf_write_all(STDOUT_FILENO, data, length, err);
+}
+
+static int copy(struct kf_kit *kit, const struct kf_options *options, struct kf_err *err)
+{
+    const struct kf_tree *tree = kf_kit_tree(kit);
+    uint32_t node = kf_tree_find(tree, options->args[1]);
+    uint64_t size;
+
+    if (node == KF_NODE_NONE)
+        return kf_fail(err, KF_E_NOTFOUND, "no '%s' in it (kitfs ls lists what there is)",
+                       options->args[1]);
+    if (tree->nodes[node].type == KF_TYPE_DIR)
+        return kf_fail(err, KF_E_ARG, "'%s' is a folder", options->args[1]);
+    size = tree->nodes[node].size;
+    if (options->offset >= size)
+        return 0;
+    return kf_kit_copy(kit, node, options->offset,
+                       kf_min_u64(options->length, size - options->offset), write_out,
+                       NULL, err);
+}
+
+int kf_verb_cat(const struct kf_options *options)
+{
+    struct kf_session session;
+    struct kf_err err = {0};
+    int rc = kf_session_open(&session, options, &err);
+
+    if (rc == 0) {
+        rc = copy(session.kit, options, &err);
+        kf_session_close(&session);
+    }
+    if (rc != 0 && err.os_errno == EPIPE)
+        return 1; /* the reader has gone: it knows */
+    return rc == 0 ? 0 : kf_report("read", options, &err);
+}

@@ -1,0 +1,15 @@
+#include <stdio.h>
+#include <sys/utsname.h>
+
+#include "options.h"
+#include "verbs.h"
+
+int kf_verb_version(const struct kf_options *options)
+{
+    struct utsname system = {0};
+
+    (void)options;
+    (void)uname(&system); /* only fails on a bad pointer */
+    printf("kitfs %s\n%s %s\n", KF_VERSION, system.sysname, system.release);
+    return 0;
+}
