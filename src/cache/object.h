@@ -5,10 +5,12 @@
  *
  * Chunk states live in a shared mapping of the map file, change by atomic operations, and
  * only after the bytes are in the data file: a process killed at any point leaves a sound
- * object. A chunk present since an earlier boot is hashed before its first use (unless the
- * object was marked durable) and dropped when its digest differs.
+ * object. A chunk present since an earlier boot is hashed before its first use (unless
+ * the object was marked durable) and dropped when its digest differs.
  *
- * Without a store (NULL) an object keeps nothing: every chunk stays absent.
+ * Without a store (NULL) an object keeps nothing: every chunk stays absent. So does one
+ * that the store cannot hold now: disk full or failing, no descriptor left, or another
+ * process has it open with another size. That is logged, and no failure.
  */
 #ifndef KF_CACHE_OBJECT_H
 #define KF_CACHE_OBJECT_H
@@ -48,21 +50,21 @@ bool kf_object_complete(const struct kf_object *object);
 /* Whether the chunk's bytes are in the data file. Any thread, no lock. */
 bool kf_object_has(const struct kf_object *object, uint64_t chunk);
 
-/* Answers only from memory: `length` when every chunk of the range is present, verified in
- * this boot, and its pages are in the page cache; else -1. Never waits. */
+/* Answers only from memory: `length` when every chunk of the range is present, verified
+ * in this boot, and its pages are in the page cache; else -1. Never waits. */
 ssize_t kf_object_read_now(struct kf_object *object, void *data, size_t length,
                            uint64_t offset);
 
-/* Blocking. Chunks not yet verified in this boot are hashed first. A damaged chunk becomes
- * absent and the call fails with KF_E_CORRUPT, a missing one with KF_E_NOTFOUND: fetch it
- * (again) then. */
+/* Blocking. Chunks not yet verified in this boot are hashed first. A damaged chunk
+ * becomes absent and the call fails with KF_E_CORRUPT, a missing one with KF_E_NOTFOUND:
+ * fetch it (again) then. */
 int kf_object_read(struct kf_object *object, void *data, size_t length, uint64_t offset,
                    struct kf_err *err);
 
-/* Hands a verified chunk to the writer. Returns false, and keeps nothing, when the store is
- * NULL, full, failing or its queue is full (counted in CACHE_SKIPPED). When true, the block
- * is referenced until it was written or dropped; then `put->done` runs once on the writer
- * thread, no lock held (kf_object_has says which it was). */
+/* Hands a verified chunk to the writer. Returns false, and keeps nothing, when the store
+ * is NULL, full, failing or its queue is full (counted in CACHE_SKIPPED). When true, the
+ * block is referenced until it was written or dropped; then `put->done` runs once on the
+ * writer thread, no lock held (kf_object_has says which it was). */
 struct kf_object_put {
     void (*done)(struct kf_object_put *put);
     /* the store's */
@@ -71,6 +73,9 @@ struct kf_object_put {
     struct kf_block *block;
     uint64_t chunk;
     struct kf_digest digest;
+    struct kf_object_put *peer; /* more chunks of the same window */
+    uint32_t gathered;          /* which chunks of the window are here */
+    int64_t deadline_ns;        /* when the window is written at the latest */
 };
 bool kf_object_put(struct kf_object *object, uint64_t chunk, struct kf_block *block,
                    const struct kf_digest *digest, struct kf_object_put *put);

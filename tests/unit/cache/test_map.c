@@ -1,0 +1,267 @@
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "cache/map.h"
+
+#define CHUNK (UINT32_C(64) << 10)
+
+static const struct kf_identity here = {"the boot id here", "this machine's.."};
+static const struct kf_identity rebooted = {"another boot id.", "this machine's.."};
+static const struct kf_identity moved = {"another boot id.", "another machine."};
+
+static int new_file(void)
+{
+    int fd = memfd_create("map", MFD_CLOEXEC);
+
+    cr_assert_geq(fd, 0);
+    return fd;
+}
+
+static struct kf_map new_map(uint64_t chunk_count)
+{
+    struct kf_map_header header = {
+        .size = chunk_count * CHUNK, .chunk_size = CHUNK, .identity = here};
+    struct kf_map map;
+    int fd = new_file();
+
+    cr_assert_eq(kf_map_create(fd, &header, NULL), 0);
+    cr_assert_eq(kf_map_attach(&map, fd, header.size, CHUNK, NULL), 0);
+    close(fd);
+    return map;
+}
+
+static void fill(struct kf_map *map)
+{
+    struct kf_digest digest = {{1, 2, 3}};
+
+    for (uint64_t chunk = 0; chunk < map->chunk_count; chunk++)
+        kf_map_set_verified(map, chunk, &digest);
+}
+
+Test(map, header_survives_coding)
+{
+    struct kf_map_header header = {.size = 0x123456789aULL,
+                                   .chunk_size = UINT32_C(1) << 20,
+                                   .flags = KF_MAP_DURABLE,
+                                   .identity = here};
+    uint8_t bytes[KF_MAP_HEADER_SIZE];
+    struct kf_map_header found;
+
+    cr_assert_eq(kf_map_encode(&header, bytes, NULL), 0);
+    cr_assert_eq(memcmp(bytes, "KITFSMAP\1\0\0\0\0\x10\0\0\x9a\x78\x56\x34\x12", 21), 0);
+    cr_assert_eq(memcmp(bytes + 72, "the boot id herethis machine's..", 32), 0);
+    cr_assert_eq(kf_map_decode(&found, bytes, sizeof(bytes), NULL), 0);
+    cr_assert_eq(found.size, header.size);
+    cr_assert_eq(found.chunk_size, header.chunk_size);
+    cr_assert_eq(found.flags, header.flags);
+    cr_assert_eq(memcmp(&found.identity, &here, sizeof(here)), 0);
+}
+
+Test(map, header_is_refused_when_any_fixed_byte_differs)
+{
+    struct kf_map_header header = {.size = 1000, .chunk_size = CHUNK};
+    uint8_t bytes[KF_MAP_HEADER_SIZE];
+    struct kf_map_header found;
+    struct kf_err err;
+
+    cr_assert_eq(kf_map_encode(&header, bytes, NULL), 0);
+    for (size_t i = 0; i < 64; i++) {
+        bytes[i] ^= 0x10;
+        cr_assert_eq(kf_map_decode(&found, bytes, sizeof(bytes), &err), -1, "byte %zu",
+                     i);
+        cr_assert_eq(err.kind, KF_E_MALFORMED);
+        bytes[i] ^= 0x10;
+    }
+    cr_assert_eq(kf_map_decode(&found, bytes, sizeof(bytes) - 1, &err), -1);
+    cr_assert_eq(kf_map_decode(&found, NULL, 0, &err), -1);
+    cr_assert_eq(kf_map_decode(&found, bytes, sizeof(bytes), &err), 0);
+}
+
+Test(map, header_with_impossible_sizes_is_refused)
+{
+    struct kf_map_header bad[] = {
+        {.size = 1, .chunk_size = 0},
+        {.size = 1, .chunk_size = CHUNK - 1},
+        {.size = UINT64_MAX, .chunk_size = CHUNK},
+        {.size = CHUNK * (KF_MAP_CHUNK_LIMIT + 1), .chunk_size = CHUNK},
+    };
+    uint8_t bytes[KF_MAP_HEADER_SIZE];
+    struct kf_map_header found;
+    struct kf_err err;
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        cr_assert_eq(kf_map_encode(&bad[i], bytes, NULL), 0);
+        cr_assert_eq(kf_map_decode(&found, bytes, sizeof(bytes), &err), -1);
+        cr_assert_eq(err.kind, KF_E_MALFORMED);
+    }
+}
+
+Test(map, limits_hold_at_value_and_one_above)
+{
+    struct kf_err err;
+
+    cr_assert_eq(kf_map_check(0, KF_CHUNK_SIZE_MIN, &err), 0);
+    cr_assert_eq(kf_map_check(0, KF_CHUNK_SIZE_MIN - 1, &err), -1);
+    cr_assert_eq(err.kind, KF_E_ARG);
+    cr_assert_eq(kf_map_check(0, KF_CHUNK_SIZE_MAX, &err), 0);
+    cr_assert_eq(kf_map_check(0, KF_CHUNK_SIZE_MAX + 1, &err), -1);
+    cr_assert_eq(kf_map_check(CHUNK * KF_MAP_CHUNK_LIMIT, CHUNK, &err), 0);
+    cr_assert_eq(kf_map_check(CHUNK * KF_MAP_CHUNK_LIMIT + 1, CHUNK, &err), -1);
+    cr_assert_eq(err.kind, KF_E_LIMIT);
+    cr_assert_eq(kf_map_check(UINT64_C(1) << 63, KF_CHUNK_SIZE_MAX, &err), -1);
+    cr_assert_eq(err.kind, KF_E_ARG);
+}
+
+Test(map, file_length_is_that_of_the_format)
+{
+    cr_assert_eq(kf_map_file_length(0, CHUNK), 4096);
+    cr_assert_eq(kf_map_file_length(1, CHUNK), 4096 + 64 + 32);
+    cr_assert_eq(kf_map_file_length(64 * (uint64_t)CHUNK, CHUNK), 4096 + 64 + 64 * 32);
+    cr_assert_eq(kf_map_file_length(64 * (uint64_t)CHUNK + 1, CHUNK),
+                 4096 + 128 + 65 * 32);
+}
+
+Test(map, counts_chunks_across_words)
+{
+    struct kf_digest digest = {{0}};
+
+    for (uint64_t count = 0; count <= 20; count++) {
+        struct kf_map map = new_map(count);
+
+        cr_assert_eq(kf_map_first_absent(&map), 0);
+        cr_assert_eq(kf_map_here(&map), 0);
+        for (uint64_t chunk = 0; chunk < count; chunk++) {
+            kf_map_set_verified(&map, chunk, &digest);
+            cr_assert_eq(kf_map_here(&map), chunk + 1);
+            cr_assert_eq(kf_map_first_absent(&map), chunk + 1);
+        }
+        if (count > 3) {
+            kf_map_drop(&map, 2);
+            cr_assert_eq(kf_map_here(&map), count - 1);
+            cr_assert_eq(kf_map_first_absent(&map), 2);
+        }
+        kf_map_detach(&map);
+    }
+}
+
+Test(map, keeps_digest_and_state_apart_for_each_chunk)
+{
+    struct kf_map map = new_map(3);
+    struct kf_digest a = {{1}}, b = {{2, [31] = 9}}, found;
+
+    kf_map_set_verified(&map, 0, &a);
+    kf_map_set_verified(&map, 2, &b);
+    cr_assert_eq(kf_map_state(&map, 0), KF_CHUNK_VERIFIED);
+    cr_assert_eq(kf_map_state(&map, 1), KF_CHUNK_ABSENT);
+    kf_map_digest(&map, 2, &found);
+    cr_assert(kf_digest_equal(&found, &b));
+    kf_map_digest(&map, 0, &found);
+    cr_assert(kf_digest_equal(&found, &a));
+    kf_map_detach(&map);
+}
+
+Test(map, changes_only_what_was_seen)
+{
+    struct kf_map map = new_map(1);
+
+    fill(&map);
+    cr_assert_not(kf_map_change(&map, 0, KF_CHUNK_PRESENT, KF_CHUNK_ABSENT));
+    cr_assert(kf_map_change(&map, 0, KF_CHUNK_VERIFIED, KF_CHUNK_PRESENT));
+    cr_assert_eq(kf_map_state(&map, 0), KF_CHUNK_PRESENT);
+    kf_map_detach(&map);
+}
+
+Test(map, of_another_boot_loses_what_was_verified)
+{
+    struct kf_map map = new_map(11);
+
+    fill(&map);
+    kf_map_drop(&map, 4);
+    cr_assert(kf_map_is_current(&map, &here));
+    cr_assert_not(kf_map_is_current(&map, &rebooted));
+    kf_map_make_current(&map, &rebooted);
+    cr_assert(kf_map_is_current(&map, &rebooted));
+    for (uint64_t chunk = 0; chunk < 11; chunk++)
+        cr_assert_eq(kf_map_state(&map, chunk),
+                     chunk == 4 ? KF_CHUNK_ABSENT : KF_CHUNK_PRESENT);
+    kf_map_detach(&map);
+}
+
+Test(map, that_is_durable_survives_a_boot_on_its_machine_only)
+{
+    struct kf_map map = new_map(2);
+
+    fill(&map);
+    kf_map_set_durable(&map, kf_map_drops(&map));
+    kf_map_make_current(&map, &rebooted);
+    cr_assert(kf_map_is_durable(&map));
+    cr_assert_eq(kf_map_state(&map, 1), KF_CHUNK_VERIFIED);
+
+    kf_map_make_current(&map, &here);
+    kf_map_make_current(&map, &moved);
+    cr_assert_not(kf_map_is_durable(&map));
+    cr_assert_eq(kf_map_state(&map, 1), KF_CHUNK_PRESENT);
+    kf_map_detach(&map);
+}
+
+Test(map, that_says_durable_but_lacks_chunks_is_not_believed)
+{
+    struct kf_map map = new_map(2);
+    struct kf_digest digest = {{0}};
+
+    kf_map_set_verified(&map, 0, &digest);
+    kf_map_set_durable(&map, kf_map_drops(&map));
+    kf_map_make_current(&map, &rebooted);
+    cr_assert_not(kf_map_is_durable(&map));
+    cr_assert_eq(kf_map_state(&map, 0), KF_CHUNK_PRESENT);
+    kf_map_detach(&map);
+}
+
+Test(map, drop_ends_and_prevents_durability)
+{
+    struct kf_map map = new_map(2);
+    uint32_t drops = kf_map_drops(&map);
+
+    fill(&map);
+    kf_map_set_durable(&map, drops);
+    cr_assert(kf_map_is_durable(&map));
+    kf_map_drop(&map, 1);
+    cr_assert_not(kf_map_is_durable(&map));
+    kf_map_set_durable(&map, drops);
+    cr_assert_not(kf_map_is_durable(&map));
+    kf_map_detach(&map);
+}
+
+Test(map, of_wrong_length_or_for_another_object_is_refused)
+{
+    struct kf_map_header header = {.size = 10 * (uint64_t)CHUNK, .chunk_size = CHUNK};
+    struct kf_map map;
+    struct kf_err err;
+    int fd = new_file();
+
+    cr_assert_eq(kf_map_attach(&map, fd, header.size, CHUNK, &err), -1);
+    cr_assert_eq(err.kind, KF_E_MALFORMED);
+    cr_assert_eq(kf_map_create(fd, &header, NULL), 0);
+    cr_assert_eq(kf_map_attach(&map, fd, header.size - 1, CHUNK, &err), -1);
+    cr_assert_eq(err.kind, KF_E_MALFORMED);
+    cr_assert_eq(kf_map_attach(&map, fd, header.size, CHUNK, &err), 0);
+    kf_map_detach(&map);
+    cr_assert_eq(ftruncate(fd, 5000), 0);
+    cr_assert_eq(kf_map_attach(&map, fd, header.size, CHUNK, &err), -1);
+    cr_assert_eq(err.kind, KF_E_MALFORMED);
+    close(fd);
+}
+
+Test(map, identity_is_stable_within_a_boot)
+{
+    struct kf_identity a, b;
+
+    kf_identity_read(&a);
+    kf_identity_read(&b);
+    cr_assert_eq(memcmp(&a, &b, sizeof(a)), 0);
+    cr_assert_neq(memcmp(a.boot_id, (uint8_t[KF_ID_SIZE]){0}, KF_ID_SIZE), 0);
+}
