@@ -3,8 +3,8 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/mem.h"
+#include "opened.h"
 #include "options.h"
-#include "session.h"
 #include "verbs.h"
 
 static int write_out(void *arg, const void *data, size_t length, struct kf_err *err)
@@ -34,13 +34,13 @@ static int copy(struct kf_kit *kit, const struct kf_options *options, struct kf_
 
 int kf_verb_cat(const struct kf_options *options)
 {
-    struct kf_session session;
+    struct kf_opened opened;
     struct kf_err err = {0};
-    int rc = kf_session_open(&session, options, &err);
+    int rc = kf_opened_open(&opened, options, &err);
 
     if (rc == 0) {
-        rc = copy(session.kit, options, &err);
-        kf_session_close(&session);
+        rc = copy(opened.kit, options, &err);
+        kf_opened_close(&opened);
     }
     if (rc != 0 && err.os_errno == EPIPE)
         return 1; /* the reader has gone: it knows */

@@ -21,8 +21,8 @@
 #include "base/mem.h"
 #include "base/workq.h"
 #include "oci/origin.h"
+#include "opened.h"
 #include "options.h"
-#include "session.h"
 #include "verbs.h"
 
 #define TEXT_LIMIT ((size_t)1 << 20)

@@ -5,8 +5,8 @@
 #include "base/err.h"
 #include "base/workq.h"
 #include "oci/origin.h"
+#include "opened.h"
 #include "options.h"
-#include "session.h"
 #include "verbs.h"
 
 #define LIST_TIMEOUT (30 * KF_NS_PER_S)

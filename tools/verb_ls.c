@@ -6,8 +6,8 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "opened.h"
 #include "options.h"
-#include "session.h"
 #include "verbs.h"
 
 struct listing {
@@ -96,12 +96,12 @@ static int list(struct listing *listing, struct kf_err *err)
 
 int kf_verb_ls(const struct kf_options *options)
 {
-    struct kf_session session;
+    struct kf_opened opened;
     struct kf_err err = {0};
-    int rc = kf_session_open(&session, options, &err);
+    int rc = kf_opened_open(&opened, options, &err);
 
     if (rc == 0) {
-        struct listing listing = {.tree = kf_kit_tree(session.kit),
+        struct listing listing = {.tree = kf_kit_tree(opened.kit),
                                   .options = options,
                                   .array = options->json ? json_array() : NULL};
 
@@ -112,7 +112,7 @@ int kf_verb_ls(const struct kf_options *options)
             printf("\n");
         }
         json_decref(listing.array);
-        kf_session_close(&session);
+        kf_opened_close(&opened);
     }
     if (rc == 0 && fflush(stdout) != 0)
         rc = errno == EPIPE ? 0 : kf_fail_errno(&err, "cannot write");

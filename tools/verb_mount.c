@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "fs/mount.h"
+#include "opened.h"
 #include "options.h"
-#include "session.h"
 #include "verbs.h"
 
 int kf_verb_mount(const struct kf_options *options)

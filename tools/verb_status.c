@@ -18,8 +18,8 @@
 #include "fs/aside.h"
 #include "fs/mountinfo.h"
 #include "fs/status.h"
+#include "opened.h"
 #include "options.h"
-#include "session.h"
 #include "verbs.h"
 
 #define MOUNTINFO_LIMIT ((size_t)16 << 20)

@@ -1,7 +1,7 @@
 #include "base/err.h"
 #include "fs/mount.h"
+#include "opened.h"
 #include "options.h"
-#include "session.h"
 #include "verbs.h"
 
 int kf_verb_umount(const struct kf_options *options)

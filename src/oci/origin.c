@@ -1,1 +1,87 @@
 #include "oci/origin.h"
+
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+int kf_origin_open(struct kf_origin **ret, const struct kf_ref *ref,
+                   const struct kf_origin_opts *opts, struct kf_err *err)
+{
+    if (ref->where == KF_REF_LAYOUT)
+        return kf_layout_open(ret, ref, opts, err);
+    if (ref->where == KF_REF_STORE || strcmp(ref->registry, "localhost") == 0)
+        return kf_fail(err, KF_E_UNSUPPORTED,
+                       "kit's local store is not supported yet: name a registry, or a layout "
+                       "folder as oci:DIR");
+    return kf_registry_open(ret, ref, opts, err);
+}
+
+void kf_origin_close(struct kf_origin *origin)
+{
+    if (origin)
+        origin->ops->close(origin);
+}
+
+int kf_origin_manifest(struct kf_origin *origin, const char *tag_or_digest,
+                       const struct kf_digest *known, struct kf_buf *ret_bytes,
+                       struct kf_digest *ret_digest, struct kf_err *err)
+{
+    return origin->ops->manifest(origin, tag_or_digest, known, ret_bytes, ret_digest, err);
+}
+
+struct kf_source *kf_origin_blob(struct kf_origin *origin, const struct kf_desc *desc,
+                                 struct kf_err *err)
+{
+    return origin->ops->blob(origin, desc, err);
+}
+
+/* A blob of length 0 has nothing to ask for. */
+static int read_blob(struct kf_origin *origin, const struct kf_desc *desc,
+                     int64_t timeout_ns, void *data, struct kf_err *err)
+{
+    struct kf_source *source;
+    int rc;
+
+    if (desc->size == 0)
+        return 0;
+    source = kf_origin_blob(origin, desc, err);
+    if (!source)
+        return -1;
+    rc = kf_source_read(source, data, 0, desc->size, kf_deadline_ns(timeout_ns), err);
+    kf_source_close(source);
+    return rc;
+}
+
+int kf_origin_blob_bytes(struct kf_origin *origin, const struct kf_desc *desc,
+                         int64_t timeout_ns, struct kf_buf *ret, struct kf_err *err)
+{
+    char text[KF_DIGEST_TEXT_SIZE];
+    struct kf_digest digest;
+    kf_auto(kf_free) uint8_t *data = NULL;
+
+    (void)kf_digest_format(&desc->digest, text);
+    if (desc->size > ret->limit - ret->length)
+        return kf_fail(err, KF_E_LIMIT, "blob '%s' of %llu bytes is over the limit of %zu",
+                       text, (unsigned long long)desc->size, ret->limit);
+    data = malloc(desc->size + 1);
+    if (!data)
+        return kf_fail(err, KF_E_NOMEM, "no memory for blob '%s'", text);
+    if (read_blob(origin, desc, timeout_ns, data, err) != 0 ||
+        kf_digest_of(&digest, data, desc->size, err) != 0)
+        return -1;
+    if (!kf_digest_equal(&digest, &desc->digest))
+        return kf_fail(err, KF_E_CORRUPT, "blob '%s' has other content than its digest says",
+                       text);
+    return kf_buf_append(ret, data, desc->size, err);
+}
+
+int kf_origin_tags(struct kf_origin *origin, struct kf_strings *ret, struct kf_err *err)
+{
+    if (origin->ops->tags(origin, ret, err) != 0)
+        return -1;
+    kf_strings_sort(ret);
+    return 0;
+}

@@ -2,8 +2,8 @@
  * What the verbs that look into a kit share: threads, cache and kit opened from the
  * options, and closed again. One thread.
  */
-#ifndef KF_TOOLS_SESSION_H
-#define KF_TOOLS_SESSION_H
+#ifndef KF_TOOLS_OPENED_H
+#define KF_TOOLS_OPENED_H
 
 #include "base/stats.h"
 #include "cache/store.h"
@@ -12,7 +12,7 @@
 struct kf_err;
 struct kf_options;
 
-struct kf_session {
+struct kf_opened {
     struct kf_workq *workq;
     struct kf_store *store; /* NULL: the cache could not be used, which was said */
     struct kf_kit *kit;
@@ -20,9 +20,9 @@ struct kf_session {
     char *ref;
 };
 
-int kf_session_open(struct kf_session *ret, const struct kf_options *options,
-                    struct kf_err *err);
-void kf_session_close(struct kf_session *session);
+int kf_opened_open(struct kf_opened *ret, const struct kf_options *options,
+                   struct kf_err *err);
+void kf_opened_close(struct kf_opened *opened);
 
 void kf_net_from_options(struct kf_net_opts *ret, const struct kf_options *options);
 void kf_cache_from_options(struct kf_store_opts *ret, const struct kf_options *options);

@@ -1,4 +1,4 @@
-#include "session.h"
+#include "opened.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,21 +63,21 @@ char *kf_ref_with_tag(const char *text, bool quiet, struct kf_err *err)
     return result;
 }
 
-int kf_session_open(struct kf_session *ret, const struct kf_options *options,
-                    struct kf_err *err)
+int kf_opened_open(struct kf_opened *ret, const struct kf_options *options,
+                   struct kf_err *err)
 {
-    struct kf_session session = {0};
+    struct kf_opened opened = {0};
     struct kf_store_opts cache;
     struct kf_kit_opts kit;
     struct kf_err cache_err = {0};
 
     kf_cache_from_options(&cache, options);
     cache.stats = &ret->stats;
-    *ret = session;
+    *ret = opened;
     ret->ref = kf_ref_with_tag(options->args[0], options->quiet, err);
     ret->workq = ret->ref ? kf_workq_new(WORK_THREADS, err) : NULL;
     if (!ret->workq) {
-        kf_session_close(ret);
+        kf_opened_close(ret);
         return -1;
     }
     if (kf_store_open(&ret->store, &cache, &cache_err) != 0) {
@@ -91,21 +91,21 @@ int kf_session_open(struct kf_session *ret, const struct kf_options *options,
     kit.stats = &ret->stats;
     if (kf_kit_open(&ret->kit, &kit, err) != 0) {
         ret->kit = NULL;
-        kf_session_close(ret);
+        kf_opened_close(ret);
         return -1;
     }
     return 0;
 }
 
-void kf_session_close(struct kf_session *session)
+void kf_opened_close(struct kf_opened *opened)
 {
     int64_t deadline = kf_deadline_ns(CLOSE_TIME);
 
-    kf_kit_close(session->kit, deadline);
-    kf_store_close(session->store, deadline);
-    kf_workq_free(session->workq);
-    free(session->ref);
-    *session = (struct kf_session){0};
+    kf_kit_close(opened->kit, deadline);
+    kf_store_close(opened->store, deadline);
+    kf_workq_free(opened->workq);
+    free(opened->ref);
+    *opened = (struct kf_opened){0};
 }
 
 /* The nearest tag of the same repository; NULL when there is none or nobody answers. */
