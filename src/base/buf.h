@@ -1,8 +1,8 @@
 /*
  * Growing bytes with a ceiling: there is no unlimited form. Plain data, embedded; one
- * thread. `data` is always NUL-terminated beyond `length` once anything was appended, so a
- * buffer of text can be printed. Appending over the limit fails with KF_E_LIMIT and leaves
- * the content as it was.
+ * thread. `data` is always NUL-terminated beyond `length` once anything was appended, so
+ * a buffer of text can be printed. Appending over the limit fails with KF_E_LIMIT and
+ * leaves the content as it was.
  */
 #ifndef KF_BASE_BUF_H
 #define KF_BASE_BUF_H
@@ -22,11 +22,13 @@ struct kf_buf {
 void kf_buf_init(struct kf_buf *buf, size_t limit_bytes);
 void kf_buf_fini(struct kf_buf *buf);
 void kf_buf_clear(struct kf_buf *buf); /* length 0; memory stays */
-int kf_buf_append(struct kf_buf *buf, const void *data, size_t length, struct kf_err *err);
+int kf_buf_append(struct kf_buf *buf, const void *data, size_t length,
+                  struct kf_err *err);
 int kf_buf_append_text(struct kf_buf *buf, const char *text, struct kf_err *err);
 int kf_buf_printf(struct kf_buf *buf, struct kf_err *err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* Moves the memory out (NUL-terminated, yours to free); the buffer is empty afterwards. */
+/* Moves the memory out (NUL-terminated, yours to free; NULL when nothing was ever
+ * appended); the buffer is empty afterwards. */
 uint8_t *kf_buf_take(struct kf_buf *buf, size_t *ret_length);
 
 #endif

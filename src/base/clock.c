@@ -5,15 +5,19 @@
 
 static int64_t fake_ns = -1; /* atomic; negative: the real clock */
 
+static int64_t real_now_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail on Linux */
+    return (int64_t)now.tv_sec * KF_NS_PER_S + now.tv_nsec;
+}
+
 int64_t kf_now_ns(void)
 {
     int64_t fake = __atomic_load_n(&fake_ns, __ATOMIC_RELAXED);
-    struct timespec now;
 
-    if (fake >= 0)
-        return fake;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail on Linux */
-    return (int64_t)now.tv_sec * KF_NS_PER_S + now.tv_nsec;
+    return fake >= 0 ? fake : real_now_ns();
 }
 
 int64_t kf_wall_s(void)
@@ -44,14 +48,25 @@ int kf_cond_init(pthread_cond_t *cond)
     return rc;
 }
 
-int kf_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t deadline_ns)
+static int wait_real(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t deadline_ns)
 {
     struct timespec until = {.tv_sec = (time_t)(deadline_ns / KF_NS_PER_S),
                              .tv_nsec = (long)(deadline_ns % KF_NS_PER_S)};
 
+    return pthread_cond_timedwait(cond, mutex, &until);
+}
+
+int kf_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t deadline_ns)
+{
     if (deadline_ns == KF_NO_DEADLINE)
         return pthread_cond_wait(cond, mutex);
-    return pthread_cond_timedwait(cond, mutex, &until);
+    if (deadline_ns <= kf_now_ns())
+        return ETIMEDOUT;
+    if (__atomic_load_n(&fake_ns, __ATOMIC_RELAXED) < 0)
+        return wait_real(cond, mutex, deadline_ns);
+    /* Nobody signals when the fake moves: return soon, like a spurious wake-up. */
+    (void)wait_real(cond, mutex, real_now_ns() + KF_NS_PER_MS);
+    return 0;
 }
 
 void kf_clock_fake(int64_t ns)

@@ -23,10 +23,14 @@ int64_t kf_deadline_ns(int64_t span_ns);
 /* A condition variable that kf_cond_wait_until can wait on (CLOCK_MONOTONIC). */
 int kf_cond_init(pthread_cond_t *cond);
 
-/* Waits until signalled or the deadline passed; 0 or ETIMEDOUT. The mutex is held. */
+/* Waits until signalled (0), or the deadline passed (ETIMEDOUT). The mutex is held. As
+ * with every condition variable, 0 may mean nothing: look at the condition again. */
 int kf_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t deadline_ns);
 
-/* Tests only: from now on kf_now_ns() returns `ns`; a negative value restores the clock. */
+/* Tests only: from now on kf_now_ns() returns `ns`; a negative value restores the clock.
+ * Set the fake before anything waits; those who wait until a deadline (delayed jobs of
+ * the work queue, too) notice within about a real millisecond that it moved past theirs.
+ */
 void kf_clock_fake(int64_t ns);
 
 #endif

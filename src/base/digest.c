@@ -5,10 +5,12 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 
 #define PREFIX "sha256:"
 #define PREFIX_LENGTH (sizeof(PREFIX) - 1)
 #define HEX_LENGTH ((size_t)KF_SHA256_SIZE * 2)
+#define SHOWN_LENGTH 80u /* of a bad digest, in a message */
 
 struct kf_hasher {
     EVP_MD_CTX *context;
@@ -25,24 +27,23 @@ int kf_digest_parse(struct kf_digest *ret, const char *text, size_t length,
                     struct kf_err *err)
 {
     struct kf_digest digest;
-    const char *hex = text + PREFIX_LENGTH;
+    int shown = (int)kf_min_u64(length, SHOWN_LENGTH);
+    const char *hex;
 
     if (length < PREFIX_LENGTH || memcmp(text, PREFIX, PREFIX_LENGTH) != 0) {
-        if (memchr(text, ':', length))
-            return kf_fail(err, KF_E_UNSUPPORTED, "digest '%.*s' is not sha256",
-                           (int)(length < 80 ? length : 80), text);
-        return kf_fail(err, KF_E_MALFORMED, "malformed digest '%.*s'",
-                       (int)(length < 80 ? length : 80), text);
+        if (length > 0 && memchr(text, ':', length))
+            return kf_fail(err, KF_E_UNSUPPORTED, "digest '%.*s' is not sha256", shown,
+                           text);
+        return kf_fail(err, KF_E_MALFORMED, "malformed digest '%.*s'", shown, text);
     }
     if (length != PREFIX_LENGTH + HEX_LENGTH)
-        return kf_fail(err, KF_E_MALFORMED, "malformed digest '%.*s'",
-                       (int)(length < 80 ? length : 80), text);
+        return kf_fail(err, KF_E_MALFORMED, "malformed digest '%.*s'", shown, text);
+    hex = text + PREFIX_LENGTH;
     for (size_t i = 0; i < KF_SHA256_SIZE; i++) {
         int high = hex_value(hex[2 * i]), low = hex_value(hex[2 * i + 1]);
 
         if (high < 0 || low < 0)
-            return kf_fail(err, KF_E_MALFORMED, "malformed digest '%.*s'", (int)length,
-                           text);
+            return kf_fail(err, KF_E_MALFORMED, "malformed digest '%.*s'", shown, text);
         digest.bytes[i] = (uint8_t)(high << 4 | low);
     }
     *ret = digest;
@@ -76,10 +77,11 @@ bool kf_digest_equal(const struct kf_digest *a, const struct kf_digest *b)
 int kf_digest_of(struct kf_digest *ret, const void *data, size_t length,
                  struct kf_err *err)
 {
-    unsigned size = 0;
+    struct kf_digest digest;
 
-    if (EVP_Digest(data, length, ret->bytes, &size, EVP_sha256(), NULL) != 1)
+    if (EVP_Digest(data, length, digest.bytes, NULL, EVP_sha256(), NULL) != 1)
         return kf_fail(err, KF_E_NOMEM, "cannot compute a sha256");
+    *ret = digest;
     return 0;
 }
 
@@ -116,10 +118,11 @@ int kf_hasher_update(struct kf_hasher *hasher, const void *data, size_t length,
 
 int kf_hasher_finish(struct kf_hasher *hasher, struct kf_digest *ret, struct kf_err *err)
 {
-    unsigned size = 0;
+    struct kf_digest digest;
 
-    if (EVP_DigestFinal_ex(hasher->context, ret->bytes, &size) != 1 ||
+    if (EVP_DigestFinal_ex(hasher->context, digest.bytes, NULL) != 1 ||
         EVP_DigestInit_ex(hasher->context, EVP_sha256(), NULL) != 1)
         return kf_fail(err, KF_E_NOMEM, "cannot compute a sha256");
+    *ret = digest;
     return 0;
 }

@@ -1,7 +1,7 @@
 /*
  * sha256, the only digest algorithm kitfs computes (OCI image spec, descriptor.md,
- * "Digests"). Text form: "sha256:" and 64 lower-case hex digits. The only user of OpenSSL's
- * hashing. A running digest belongs to one thread.
+ * "Digests"). Text form: "sha256:" and 64 lower-case hex digits. The only user of
+ * OpenSSL's hashing. A running digest belongs to one thread.
  */
 #ifndef KF_BASE_DIGEST_H
 #define KF_BASE_DIGEST_H
@@ -29,7 +29,8 @@ char *kf_digest_format(const struct kf_digest *digest, char out[KF_DIGEST_TEXT_S
 char *kf_digest_hex(const struct kf_digest *digest, char out[65]);
 bool kf_digest_equal(const struct kf_digest *a, const struct kf_digest *b);
 
-int kf_digest_of(struct kf_digest *ret, const void *data, size_t length, struct kf_err *err);
+int kf_digest_of(struct kf_digest *ret, const void *data, size_t length,
+                 struct kf_err *err);
 
 struct kf_hasher; /* a digest over a stream */
 struct kf_hasher *kf_hasher_new(struct kf_err *err);

@@ -25,11 +25,17 @@ static const struct kind_row *row_of(enum kf_err_kind kind)
 }
 
 static void fill(struct kf_err *err, enum kf_err_kind kind, int os_errno,
+                 const char *format, va_list args) __attribute__((format(printf, 4, 0)));
+
+static void fill(struct kf_err *err, enum kf_err_kind kind, int os_errno,
                  const char *format, va_list args)
 {
     err->kind = kind;
     err->os_errno = os_errno;
     (void)vsnprintf(err->message, sizeof(err->message), format, args); /* cut is fine */
+    for (char *c = err->message; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
 }
 
 int kf_fail(struct kf_err *err, enum kf_err_kind kind, const char *format, ...)

@@ -7,7 +7,8 @@
  * caller then only learns that it failed.
  *
  * Messages: no capital, no full stop; what failed, subject in single quotes, cause.
- * Callers branch on the kind, never on text. Any thread; a record belongs to one at a time.
+ * Callers branch on the kind, never on text. Any thread; a record belongs to one at a
+ * time.
  */
 #ifndef KF_BASE_ERR_H
 #define KF_BASE_ERR_H
@@ -16,26 +17,26 @@
 
 /* One row a kind: name, errno shown to a reader of the mount, exit code, worth retrying,
  * plain meaning. Everything else about kinds is generated from this table. */
-#define KF_ERR_KINDS(X)                                                                   \
-    X(KF_E_NONE, 0, 0, 0, "no error")                                                     \
-    X(KF_E_NOMEM, ENOMEM, 1, 0, "out of memory")                                          \
-    X(KF_E_IO, EIO, 1, 0, "local input or output failed")                                 \
-    X(KF_E_ARG, EINVAL, 1, 0, "bad argument")                                             \
-    X(KF_E_NOTFOUND, ENOENT, 1, 0, "not found")                                           \
-    X(KF_E_REFUSED, EACCES, 1, 0, "access refused")                                       \
-    X(KF_E_UNREACHABLE, ETIMEDOUT, 1, 1, "cannot be reached")                             \
-    X(KF_E_TIMEOUT, ETIMEDOUT, 1, 1, "timed out")                                         \
-    X(KF_E_CORRUPT, EIO, 1, 0, "content differs from its digest or length")               \
-    X(KF_E_MALFORMED, EIO, 1, 0, "malformed")                                             \
-    X(KF_E_LIMIT, EIO, 1, 0, "over a limit")                                              \
-    X(KF_E_UNSUPPORTED, ENOTSUP, 1, 0, "not supported")                                   \
+#define KF_ERR_KINDS(X)                                                     \
+    X(KF_E_NONE, 0, 0, 0, "no error")                                       \
+    X(KF_E_NOMEM, ENOMEM, 1, 0, "out of memory")                            \
+    X(KF_E_IO, EIO, 1, 0, "local input or output failed")                   \
+    X(KF_E_ARG, EINVAL, 1, 0, "bad argument")                               \
+    X(KF_E_NOTFOUND, ENOENT, 1, 0, "not found")                             \
+    X(KF_E_REFUSED, EACCES, 1, 0, "access refused")                         \
+    X(KF_E_UNREACHABLE, ETIMEDOUT, 1, 1, "cannot be reached")               \
+    X(KF_E_TIMEOUT, ETIMEDOUT, 1, 1, "timed out")                           \
+    X(KF_E_CORRUPT, EIO, 1, 0, "content differs from its digest or length") \
+    X(KF_E_MALFORMED, EIO, 1, 0, "malformed")                               \
+    X(KF_E_LIMIT, EIO, 1, 0, "over a limit")                                \
+    X(KF_E_UNSUPPORTED, ENOTSUP, 1, 0, "not supported")                     \
     X(KF_E_CANCELLED, EINTR, 1, 0, "cancelled")
 
 enum kf_err_kind {
 #define KF_ERR_ENUM(name, reader_errno, exit_code, retry, text) name,
     KF_ERR_KINDS(KF_ERR_ENUM)
 #undef KF_ERR_ENUM
-    KF_ERR_KIND_COUNT
+        KF_ERR_KIND_COUNT
 };
 
 #define KF_ERR_MESSAGE_SIZE 512
@@ -46,12 +47,14 @@ struct kf_err {
     char message[KF_ERR_MESSAGE_SIZE];
 };
 
-/* Fills the record; a longer message is cut. Always returns -1, so failing is one line. */
+/* Fills the record; a longer message is cut, and a control character (a stranger's name
+ * may hold some) becomes '?'. Always returns -1, so failing is one line. */
 int kf_fail(struct kf_err *err, enum kf_err_kind kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The same from errno: the kind follows it (ENOENT: not found; EACCES, EPERM: refused;
- * ENOMEM: no memory; ETIMEDOUT: timed out; else local I/O) and its text is appended. */
+/* The same from errno: the kind follows it (ENOENT, ENOTDIR: not found; EACCES, EPERM:
+ * refused; ENOMEM: no memory; ETIMEDOUT: timed out; else local I/O) and its text is
+ * appended. */
 int kf_fail_errno(struct kf_err *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

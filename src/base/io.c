@@ -1,6 +1,7 @@
 #include "base/io.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,7 +11,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-#define CHUNK ((size_t)64 << 10)
+#define CHUNK 16384u
+#define NAMES_TRIED 1000
 
 int kf_pread_all(int fd, void *data, size_t length, uint64_t offset, const char *name,
                  struct kf_err *err)
@@ -69,13 +71,10 @@ int kf_write_all(int fd, const void *data, size_t length, struct kf_err *err)
     return 0;
 }
 
-int kf_load_file(int dirfd, const char *path, struct kf_buf *buf, struct kf_err *err)
+static int load(int fd, const char *path, struct kf_buf *buf, struct kf_err *err)
 {
-    kf_auto(kf_close_fd) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
-    uint8_t chunk[CHUNK / 4];
+    uint8_t chunk[CHUNK];
 
-    if (fd < 0)
-        return kf_fail_errno(err, "cannot open '%s'", path);
     for (;;) {
         ssize_t got = read(fd, chunk, sizeof(chunk));
 
@@ -90,9 +89,26 @@ int kf_load_file(int dirfd, const char *path, struct kf_buf *buf, struct kf_err 
     }
 }
 
-static int write_and_sync(int fd, const void *data, size_t length, const char *path,
-                          struct kf_err *err)
+int kf_load_file(int dirfd, const char *path, struct kf_buf *buf, struct kf_err *err)
 {
+    kf_auto(kf_close_fd) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+    size_t before = buf->length;
+
+    if (fd < 0)
+        return kf_fail_errno(err, "cannot open '%s'", path);
+    if (load(fd, path, buf, err) == 0)
+        return 0;
+    buf->length = before;
+    if (buf->data)
+        buf->data[before] = 0;
+    return -1;
+}
+
+static int write_and_sync(int fd, const void *data, size_t length, mode_t mode,
+                          const char *path, struct kf_err *err)
+{
+    if (fchmod(fd, mode) != 0)
+        return kf_fail_errno(err, "cannot save '%s'", path);
     if (kf_write_all(fd, data, length, err) != 0)
         return kf_fail_wrap(err, "cannot save '%s'", path);
     if (fsync(fd) != 0)
@@ -100,19 +116,34 @@ static int write_and_sync(int fd, const void *data, size_t length, const char *p
     return 0;
 }
 
-/* The name that is written first: unique among threads and processes. */
-static int temporary_name(char *out, size_t size, const char *path)
+/* Opens a new file beside `path` under a name that no thread or process uses. A name may
+ * be taken: by another container with the same process numbers, or by one that crashed.
+ */
+static int open_temporary(int dirfd, const char *path, mode_t mode, char *ret_name,
+                          size_t size, struct kf_err *err)
 {
     static unsigned counter;
-    unsigned serial = __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED);
-    int length = snprintf(out, size, "%s.%ld.%u.tmp", path, (long)getpid(), serial);
+    int fd = -1;
 
-    return length < 0 || (size_t)length >= size ? -1 : 0;
+    for (int i = 0; i < NAMES_TRIED && fd < 0; i++) {
+        unsigned serial = __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED);
+        int length =
+            snprintf(ret_name, size, "%s.%ld.%u.tmp", path, (long)getpid(), serial);
+
+        if (length < 0 || (size_t)length >= size)
+            return kf_fail(err, KF_E_ARG, "cannot save '%s': path too long", path);
+        fd = openat(dirfd, ret_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        if (fd < 0 && errno != EEXIST)
+            break;
+    }
+    if (fd < 0)
+        return kf_fail_errno(err, "cannot save '%s'", path);
+    return fd;
 }
 
 static int sync_folder_of(int dirfd, const char *path, struct kf_err *err)
 {
-    char folder[4096];
+    char folder[PATH_MAX];
     const char *slash = strrchr(path, '/');
     size_t length = slash ? (size_t)(slash - path) : 0;
 
@@ -132,16 +163,14 @@ static int sync_folder_of(int dirfd, const char *path, struct kf_err *err)
 int kf_save_file(int dirfd, const char *path, const void *data, size_t length,
                  mode_t mode, struct kf_err *err)
 {
-    char temporary[4096];
+    char temporary[PATH_MAX];
+    kf_auto(kf_close_fd) int fd =
+        open_temporary(dirfd, path, mode, temporary, sizeof(temporary), err);
     int rc;
 
-    if (temporary_name(temporary, sizeof(temporary), path) != 0)
-        return kf_fail(err, KF_E_ARG, "cannot save '%s': path too long", path);
-    kf_auto(kf_close_fd) int fd =
-        openat(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd < 0)
-        return kf_fail_errno(err, "cannot save '%s'", path);
-    rc = write_and_sync(fd, data, length, path, err);
+        return -1;
+    rc = write_and_sync(fd, data, length, mode, path, err);
     if (rc == 0 && renameat(dirfd, temporary, dirfd, path) != 0)
         rc = kf_fail_errno(err, "cannot save '%s'", path);
     if (rc != 0) {
@@ -153,8 +182,9 @@ int kf_save_file(int dirfd, const char *path, const void *data, size_t length,
 
 int kf_make_dirs(int dirfd, const char *path, mode_t mode, struct kf_err *err)
 {
-    char part[4096];
+    char part[PATH_MAX];
     size_t length = strlen(path);
+    struct stat info;
 
     if (length >= sizeof(part))
         return kf_fail(err, KF_E_ARG, "path too long");
@@ -166,5 +196,11 @@ int kf_make_dirs(int dirfd, const char *path, mode_t mode, struct kf_err *err)
         if (mkdirat(dirfd, part, mode) != 0 && errno != EEXIST)
             return kf_fail_errno(err, "cannot make folder '%s'", part);
     }
+    /* EEXIST is also said of a file. */
+    if (length > 0 && fstatat(dirfd, path, &info, 0) != 0)
+        return kf_fail_errno(err, "cannot make folder '%s'", path);
+    if (length > 0 && !S_ISDIR(info.st_mode))
+        return kf_fail(err, KF_E_IO, "cannot make folder '%s': a file is in its place",
+                       path);
     return 0;
 }

@@ -1,8 +1,8 @@
 /*
  * Log lines: one event, one line, on stderr or to the keeper's descriptor. Any thread; a
- * line is written by one write(2), never blocks for another (a full pipe drops the line and
- * counts it). Library code logs only what no caller can report; pure modules never log.
- * Secrets and signed URLs never reach a log.
+ * line is written by one write(2), never blocks for another (a full pipe drops the line;
+ * the next one that fits is preceded by one that counts). Library code logs only what no
+ * caller can report; pure modules never log. Secrets and signed URLs never reach a log.
  *
  *     kf_log(KF_LOG_INFO, "fetch", "event=slow host=%s age_ms=%lld", host, age);
  */
@@ -14,12 +14,18 @@
 
 struct kf_err;
 
+/* In text: "kitfs: LEVEL MODULE: MESSAGE"; in JSON an object a line with time (seconds
+ * since the epoch), level, module and message. A message is cut at 1023 bytes; it stays
+ * one line whatever it holds. */
 enum kf_log_level { KF_LOG_ERROR, KF_LOG_WARN, KF_LOG_INFO, KF_LOG_DEBUG };
 enum kf_log_format { KF_LOG_TEXT, KF_LOG_JSON };
 
+/* Once, before there are other threads; so is kf_log_debug. Until then warnings and
+ * errors go to stderr as text. */
 void kf_log_setup(enum kf_log_level level, enum kf_log_format format, int fd);
-/* Comma-separated modules whose debug lines are written whatever the level; "all" for all.
- * Also from KITFS_DEBUG. An unknown module is KF_E_ARG. */
+/* Comma-separated modules whose debug lines are written whatever the level; "all" for
+ * all. For --debug and KITFS_DEBUG. An unknown module is KF_E_ARG, and nothing changes.
+ */
 int kf_log_debug(const char *modules, struct kf_err *err);
 int kf_log_parse_level(const char *text, enum kf_log_level *ret, struct kf_err *err);
 bool kf_log_enabled(enum kf_log_level level, const char *module);

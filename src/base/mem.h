@@ -19,18 +19,18 @@
 #define kf_auto(release) __attribute__((__cleanup__(release)))
 
 /* static inline void kf_auto_NAME(TYPE *p): releases *p by DESTRUCTOR. */
-#define KF_DEFINE_AUTO(name, type, destructor)                                            \
-    static inline void kf_auto_##name(type *p)                                            \
-    {                                                                                     \
-        destructor(*p);                                                                   \
+#define KF_DEFINE_AUTO(name, type, destructor) \
+    static inline void kf_auto_##name(type *p) \
+    {                                          \
+        destructor(*p);                        \
     }
 
-#define kf_steal(variable)                                                                \
-    __extension__({                                                                       \
-        __typeof__(variable) *kf_steal_p = &(variable);                                   \
-        __typeof__(variable) kf_steal_v = *kf_steal_p;                                    \
-        *kf_steal_p = NULL;                                                               \
-        kf_steal_v;                                                                       \
+#define kf_steal(variable)                              \
+    __extension__({                                     \
+        __typeof__(variable) *kf_steal_p = &(variable); \
+        __typeof__(variable) kf_steal_v = *kf_steal_p;  \
+        *kf_steal_p = NULL;                             \
+        kf_steal_v;                                     \
     })
 
 /* For memory of malloc: kf_auto(kf_free) char *s. */
@@ -80,7 +80,7 @@ static inline uint64_t kf_max_u64(uint64_t a, uint64_t b)
 #define KF_ARRAY_LEN(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The struct that embeds `member` at `pointer`. */
-#define kf_container_of(pointer, type, member)                                            \
-    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define kf_container_of(pointer, type, member) \
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 #endif

@@ -20,11 +20,32 @@ void kf_source_close(struct kf_source *source)
         source->ops->destroy(source);
 }
 
+static void run_done(struct kf_job *job)
+{
+    struct kf_source_req *req = kf_container_of(job, struct kf_source_req, job);
+    struct kf_source *source = req->source; /* `done` may free the request */
+
+    req->done(req, req->result.kind == KF_E_NONE ? NULL : &req->result);
+    kf_source_close(source);
+}
+
+void kf_source_finish(struct kf_source_req *req, struct kf_workq *workq)
+{
+    req->job.run = run_done;
+    kf_workq_submit(workq, &req->job, req->urgency);
+}
+
 void kf_source_submit(struct kf_source *source, struct kf_source_req *req)
 {
     req->source = source;
     req->priv = NULL;
     kf_err_clear(&req->result);
+    if (req->length == 0 || req->offset > source->size ||
+        req->length > source->size - req->offset)
+        (void)kf_fail(&req->result, KF_E_ARG,
+                      "cannot read '%s': %llu bytes at %llu are outside it", source->name,
+                      (unsigned long long)req->length,
+                      (unsigned long long)req->offset); /* the source tells `done` */
     source->ops->submit(source, req);
 }
 

@@ -1,8 +1,8 @@
 /*
  * A fixed number of threads and a queue of jobs with three urgencies. Locks itself. A job
- * is embedded in its owner's struct: submitting allocates nothing and cannot fail. Jobs of
- * one urgency start in order of submission. A job may do disk I/O, hash and decode; it must
- * not wait for another job.
+ * is embedded in its owner's struct: submitting allocates nothing and cannot fail. Jobs
+ * of one urgency start in order of submission. A job may do disk I/O, hash and decode; it
+ * must not wait for another job.
  */
 #ifndef KF_BASE_WORKQ_H
 #define KF_BASE_WORKQ_H
@@ -27,7 +27,8 @@ struct kf_workq *kf_workq_new(unsigned thread_count, struct kf_err *err);
  * the threads. Not from a job. */
 void kf_workq_free(struct kf_workq *queue);
 void kf_workq_submit(struct kf_workq *queue, struct kf_job *job, enum kf_urgency urgency);
-/* Not before the given monotonic time. */
+/* Not before the given monotonic time, then ahead of what waits: delayed jobs are retries
+ * and held answers, of which there are few (a sorted list). */
 void kf_workq_submit_at(struct kf_workq *queue, struct kf_job *job, int64_t when_ns);
 unsigned kf_workq_depth(struct kf_workq *queue); /* waiting, not running */
 

@@ -1,1 +1,287 @@
-/* not there yet */ extern int kf_empty_unit;
+/*
+ * A source over a blob of a registry. A request is one transfer: a chain of exchanges on
+ * the network thread, each asking for what is still missing, until all of it came, the
+ * deadline passed or retrying is given up. Bytes go straight to the sink; its end is told
+ * on the work queue.
+ *
+ * Where redirections led is remembered for the blob and used until it is refused, so that
+ * a read costs one request and not two.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stats.h"
+#include "net/http.h"
+#include "net/loop.h"
+#include "net/retry.h"
+#include "net/url.h"
+#include "oci/hops.h"
+#include "oci/registry.h"
+
+struct remote {
+    struct kf_source source;
+    struct kf_registry *registry;
+    pthread_mutex_t lock;
+    char *target; /* under the lock; where redirections led, or NULL */
+};
+
+struct transfer {
+    struct kf_exchange exchange;
+    struct kf_source_req *req;
+    struct remote *remote;
+    struct kf_hops hops;
+    uint64_t reached;  /* bytes that the sink has */
+    unsigned failures; /* without progress in between */
+};
+
+static struct remote *remote_of(struct kf_source *source)
+{
+    return kf_container_of(source, struct remote, source);
+}
+
+static struct kf_stats *stats_of(const struct remote *remote)
+{
+    return remote->registry->opts.stats;
+}
+
+/* ---- the end ----------------------------------------------------------------------- */
+
+static void run_done(struct kf_job *job)
+{
+    struct kf_source_req *req = kf_container_of(job, struct kf_source_req, job);
+    struct transfer *transfer = req->priv;
+    struct kf_source *source = req->source;
+
+    /* The transfer stays until `done` has begun: until then it may be cancelled. */
+    req->done(req, req->result.kind == KF_E_NONE ? NULL : &req->result);
+    if (transfer) {
+        kf_hops_fini(&transfer->hops);
+        kf_http_fini(&transfer->exchange);
+        free(transfer);
+    }
+    kf_source_close(source);
+}
+
+static void finish(struct remote *remote, struct kf_source_req *req)
+{
+    req->job.run = run_done;
+    kf_workq_submit(remote->registry->opts.workq, &req->job, req->urgency);
+}
+
+static void finish_failed(struct transfer *transfer, const struct kf_err *err)
+{
+    transfer->req->result = *err;
+    (void)kf_fail_wrap(&transfer->req->result, "cannot read '%s'",
+                       transfer->remote->source.name); /* the record is the result */
+    finish(transfer->remote, transfer->req);
+}
+
+/* ---- redirections ------------------------------------------------------------------ */
+
+static void remember_target(struct remote *remote, const char *url)
+{
+    char *copy = url ? strdup(url) : NULL; /* no memory: the next one asks again */
+
+    (void)pthread_mutex_lock(&remote->lock);
+    free(remote->target);
+    remote->target = copy;
+    (void)pthread_mutex_unlock(&remote->lock);
+}
+
+static char *copy_target(struct remote *remote)
+{
+    char *copy;
+
+    (void)pthread_mutex_lock(&remote->lock);
+    copy = remote->target ? strdup(remote->target) : NULL;
+    (void)pthread_mutex_unlock(&remote->lock);
+    return copy;
+}
+
+static bool is_target(struct remote *remote, const char *url)
+{
+    bool same;
+
+    (void)pthread_mutex_lock(&remote->lock);
+    same = remote->target && strcmp(remote->target, url) == 0;
+    (void)pthread_mutex_unlock(&remote->lock);
+    return same;
+}
+
+/* ---- exchanges --------------------------------------------------------------------- */
+
+static void submit_exchange(struct transfer *transfer, int64_t delay_ns)
+{
+    struct kf_exchange *exchange = &transfer->exchange;
+    struct kf_source_req *req = transfer->req;
+
+    exchange->url = transfer->hops.url;
+    exchange->origin = transfer->hops.origin;
+    exchange->offset = req->offset + transfer->reached;
+    exchange->length = req->length - transfer->reached;
+    exchange->not_before_ns = delay_ns > 0 ? kf_deadline_ns(delay_ns) : 0;
+    kf_stats_add(stats_of(transfer->remote), KF_STAT_FETCH_REQUESTS, 1);
+    kf_loop_submit(transfer->remote->registry->loop, exchange);
+}
+
+static int on_write(struct kf_exchange *exchange, const uint8_t *data, size_t length)
+{
+    struct transfer *transfer = kf_container_of(exchange, struct transfer, exchange);
+    struct kf_sink *sink = transfer->req->sink;
+
+    return sink->write(sink, data, length, &transfer->req->result);
+}
+
+static void note_answer(struct transfer *transfer)
+{
+    const struct kf_exchange *exchange = &transfer->exchange;
+    struct remote *remote = transfer->remote;
+
+    kf_stats_add(stats_of(remote), KF_STAT_FETCHED_BYTES, exchange->received);
+    if (exchange->delivered == 0)
+        return;
+    transfer->reached += exchange->delivered;
+    transfer->failures = 0;
+    transfer->hops.resolved_anew = false;
+    if (transfer->hops.redirected && !is_target(remote, transfer->hops.url))
+        remember_target(remote, transfer->hops.url);
+    if (exchange->range_ignored &&
+        __atomic_exchange_n(&remote->registry->ignores_range, 1, __ATOMIC_RELAXED) == 0)
+        kf_log(KF_LOG_WARN, "oci",
+               "event=range_ignored host=%s: it sends whole blobs, much is fetched twice",
+               kf_url_origin_host(transfer->hops.origin));
+}
+
+/* The next exchange of the transfer, or its end. */
+static void try_again(struct transfer *transfer)
+{
+    struct kf_exchange *exchange = &transfer->exchange;
+    struct kf_retry_case failure;
+    struct kf_retry_verdict verdict;
+    struct kf_err err = {0};
+
+    kf_registry_case(&failure, exchange, &transfer->hops, transfer->failures++);
+    verdict = kf_retry_decide(&failure);
+    if (verdict.action == KF_RETRY_GIVE_UP) {
+        (void)kf_registry_fail(&err, verdict.kind, exchange, transfer->hops.origin);
+        finish_failed(transfer, &err);
+        return;
+    }
+    kf_stats_add(stats_of(transfer->remote), KF_STAT_RETRIES, 1);
+    exchange->fresh_connection = verdict.fresh_connection;
+    if (verdict.action == KF_RETRY_RESOLVE) {
+        remember_target(transfer->remote, NULL);
+        if (kf_hops_restart(&transfer->hops, &err) != 0) {
+            finish_failed(transfer, &err);
+            return;
+        }
+    }
+    submit_exchange(transfer, verdict.delay_ns);
+}
+
+static void on_ended(struct kf_exchange *exchange)
+{
+    struct transfer *transfer = kf_container_of(exchange, struct transfer, exchange);
+    struct kf_source_req *req = transfer->req;
+    struct kf_err err = {0};
+
+    note_answer(transfer);
+    if (transfer->reached == req->length) {
+        finish(transfer->remote, req);
+    } else if (exchange->end == KF_HTTP_STOPPED) {
+        if (req->result.kind == KF_E_NONE)
+            (void)kf_fail(&req->result, KF_E_CANCELLED, "reading '%s': stopped",
+                          transfer->remote->source.name); /* the record is the result */
+        finish(transfer->remote, req);
+    } else if (kf_hops_is_redirect(exchange)) {
+        if (kf_hops_follow(&transfer->hops, exchange, &err) == 0)
+            submit_exchange(transfer, 0);
+        else
+            finish_failed(transfer, &err);
+    } else {
+        try_again(transfer);
+    }
+}
+
+/* ---- the source -------------------------------------------------------------------- */
+
+static int begin(struct remote *remote, struct kf_source_req *req, struct kf_err *err)
+{
+    struct transfer *transfer = calloc(1, sizeof(*transfer));
+    kf_auto(kf_free) char *target = NULL;
+    char *url;
+
+    if (!transfer)
+        return kf_fail(err, KF_E_NOMEM, "no memory for a request");
+    kf_http_init(&transfer->exchange);
+    transfer->req = req;
+    transfer->remote = remote;
+    transfer->exchange.ranged = true;
+    transfer->exchange.total = remote->source.size;
+    transfer->exchange.urgency = req->urgency;
+    transfer->exchange.deadline_ns = req->deadline_ns;
+    transfer->exchange.write = on_write;
+    transfer->exchange.ended = on_ended;
+    req->priv = transfer;
+    if (asprintf(&url, "%s/blobs/%s", remote->registry->base, remote->source.name) < 0)
+        url = NULL;
+    if (kf_hops_init(&transfer->hops, url, err) != 0)
+        return -1;
+    target = copy_target(remote);
+    if (target && kf_hops_jump(&transfer->hops, target, err) != 0)
+        return -1;
+    submit_exchange(transfer, 0);
+    return 0;
+}
+
+static void submit(struct kf_source *source, struct kf_source_req *req)
+{
+    struct remote *remote = remote_of(kf_source_ref(source)); /* until done has run */
+
+    if (req->result.kind != KF_E_NONE || begin(remote, req, &req->result) != 0)
+        finish(remote, req);
+}
+
+static void cancel(struct kf_source *source, struct kf_source_req *req)
+{
+    struct transfer *transfer = req->priv;
+
+    if (transfer)
+        kf_loop_cancel(remote_of(source)->registry->loop, &transfer->exchange);
+}
+
+static void destroy(struct kf_source *source)
+{
+    struct remote *remote = remote_of(source);
+
+    (void)pthread_mutex_destroy(&remote->lock);
+    free(remote->target);
+    kf_registry_unref(remote->registry);
+    free(remote);
+}
+
+static const struct kf_source_ops remote_ops = {submit, cancel, destroy};
+
+struct kf_source *kf_remote_new(struct kf_registry *registry, const struct kf_desc *desc,
+                                struct kf_err *err)
+{
+    struct remote *remote = calloc(1, sizeof(*remote));
+
+    if (!remote) {
+        (void)kf_fail(err, KF_E_NOMEM, "no memory for a blob"); /* NULL says it */
+        return NULL;
+    }
+    remote->source.ops = &remote_ops;
+    remote->source.size = desc->size;
+    remote->source.refs = 1;
+    (void)kf_digest_format(&desc->digest, remote->source.name); /* shorter than name */
+    remote->registry = kf_registry_ref(registry);
+    (void)pthread_mutex_init(&remote->lock, NULL); /* a plain mutex cannot fail */
+    return &remote->source;
+}

@@ -1,0 +1,125 @@
+/*
+ * One HTTP exchange: a GET, its head checked the moment it arrived, its body handed on in
+ * order. The loop (net/loop.h) runs it; nothing here waits, and nothing is tried again.
+ *
+ * A ranged exchange asks for one closed range of a resource of known size and takes only
+ *   206 with a Content-Range that begins where asked and ends no later than asked,
+ *   200 with exactly that Content-Range (old Dragonfly),
+ *   200 with the whole resource: what lies before the range is thrown away as it comes,
+ * and the transfer is stopped behind the range. An unranged exchange takes 200. Every
+ * other status ends it as KF_HTTP_STATUS, with the beginning of the body kept as text
+ * (416 is not drained: docker-registry announces the whole blob's length with it). An
+ * encoded body, a wrong range or size is KF_HTTP_BAD.
+ *
+ * An exchange is embedded in its owner's struct and belongs to the loop from submit until
+ * `ended` begins to run.
+ */
+#ifndef KF_NET_HTTP_H
+#define KF_NET_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/workq.h"
+
+#define KF_HTTP_HEAD_LIMIT (64u << 10)      /* all header lines of one answer */
+#define KF_HTTP_ERROR_BODY_LIMIT (8u << 10) /* text kept of an answer that is refused */
+#define KF_HTTP_TEXT_SIZE 160
+
+/* The header fields that are kept: name, most bytes, and whether several lines are one
+ * list (joined by ", "); of the others a second line with another value is KF_HTTP_BAD.
+ */
+#define KF_HTTP_FIELDS(X)                                \
+    X(CONTENT_RANGE, "content-range", 128, false)        \
+    X(CONTENT_LENGTH, "content-length", 32, false)       \
+    X(CONTENT_TYPE, "content-type", 256, false)          \
+    X(CONTENT_ENCODING, "content-encoding", 128, true)   \
+    X(TRANSFER_ENCODING, "transfer-encoding", 128, true) \
+    X(DIGEST, "docker-content-digest", 256, false)       \
+    X(LOCATION, "location", 16384, false)                \
+    X(LINK, "link", 8192, true)                          \
+    X(ETAG, "etag", 256, false)                          \
+    X(WWW_AUTHENTICATE, "www-authenticate", 16384, true)
+
+enum kf_http_field {
+#define KF_HTTP_FIELD_ENUM(id, name, limit, list) KF_HTTP_##id,
+    KF_HTTP_FIELDS(KF_HTTP_FIELD_ENUM)
+#undef KF_HTTP_FIELD_ENUM
+        KF_HTTP_FIELD_COUNT
+};
+
+enum kf_http_end {
+    KF_HTTP_OPEN,     /* not ended yet */
+    KF_HTTP_COMPLETE, /* every byte that was asked for was delivered */
+    KF_HTTP_STATUS,   /* another status than the ones taken */
+    KF_HTTP_BROKEN,   /* connection trouble, or the body ended early; `curl_code` */
+    KF_HTTP_STALLED,  /* nothing came for too long */
+    KF_HTTP_BAD,      /* the answer broke a rule; `text` */
+    KF_HTTP_TOO_LONG, /* the body is over `body_limit` */
+    KF_HTTP_STOPPED,  /* `write` said no */
+    KF_HTTP_DEADLINE, /* `deadline_ns` passed */
+    KF_HTTP_CANCELLED,
+};
+
+struct kf_exchange {
+    /* The request, the owner's; untouched while the loop has it. Texts are borrowed. */
+    const char *url;
+    const char *origin;        /* of `url` (net/url.h) */
+    const char *accept;        /* NULL: no such header */
+    const char *if_none_match; /* NULL: no such header */
+    bool fresh_connection;     /* do not use one that is open */
+    bool ranged;
+    uint64_t offset, length,
+        total;           /* ranged only; length > 0, offset + length <= total */
+    uint64_t body_limit; /* unranged only */
+    enum kf_urgency urgency;
+    int64_t not_before_ns; /* the loop holds it back until then */
+    int64_t deadline_ns;
+    /* Loop thread, no lock held; must copy and return. Nonzero stops the exchange. */
+    int (*write)(struct kf_exchange *exchange, const uint8_t *data, size_t length);
+    /* Loop thread, no lock held. The exchange is the owner's again: it may be freed, or
+     * changed and submitted anew. */
+    void (*ended)(struct kf_exchange *exchange);
+
+    /* The answer, for `ended`. */
+    enum kf_http_end end;
+    int status;                        /* 0: no head arrived */
+    char *fields[KF_HTTP_FIELD_COUNT]; /* NULL when absent; owned by the exchange */
+    int64_t retry_after_ns;            /* 0: not said */
+    uint64_t delivered;                /* bytes given to `write` */
+    uint64_t received;                 /* body bytes that came, delivered or not */
+    bool range_ignored;                /* 200 with the whole resource */
+    struct kf_buf error_body;          /* KF_HTTP_STATUS only */
+    int curl_code;                     /* KF_HTTP_BROKEN only; a CURLcode */
+    char text[KF_HTTP_TEXT_SIZE]; /* the cause of BROKEN or BAD, printable; else "" */
+
+    /* Private to http.c. */
+    size_t head_bytes;
+    bool head_over;
+    uint64_t skip;   /* body bytes before the range */
+    uint64_t expect; /* ranged: bytes that this answer has for us */
+    char curl_text[256];
+
+    /* Private to loop.c. */
+    struct kf_exchange *next, *prev;
+    void *easy;
+    void *request_headers;
+    int64_t progress_ns;
+    bool sent;
+    int cancelled; /* atomic */
+};
+
+/* Zeroes it; the owner then sets the request. */
+void kf_http_init(struct kf_exchange *exchange);
+void kf_http_fini(struct kf_exchange *exchange);
+
+/* For net/loop.c alone; `easy` is a curl easy handle. begin drops an earlier answer and
+ * sets everything that is about this request; -1: no memory. finish tells how it ended,
+ * given the end that the loop imposed (or KF_HTTP_OPEN) and curl's result. */
+int kf_http_begin(struct kf_exchange *exchange, void *easy);
+void kf_http_finish(struct kf_exchange *exchange, enum kf_http_end imposed,
+                    int curl_code);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * A repository of a registry by the OCI distribution spec: what registry.c and remote.c
+ * share. Counted: the origin holds it, and each source over one of its blobs.
+ */
+#ifndef KF_OCI_REGISTRY_H
+#define KF_OCI_REGISTRY_H
+
+#include "oci/origin.h"
+
+struct kf_err;
+struct kf_exchange;
+struct kf_loop;
+struct kf_retry_case;
+struct kf_hops;
+
+struct kf_registry {
+    struct kf_origin origin;
+    struct kf_origin_opts opts;
+    struct kf_loop *loop;
+    char *base;        /* "https://host:port/v2/repository" */
+    char *host;        /* for messages */
+    char *repository;  /* for messages */
+    int refs;          /* atomic */
+    int ignores_range; /* atomic; said once */
+};
+
+struct kf_registry *kf_registry_ref(struct kf_registry *registry);
+void kf_registry_unref(struct kf_registry *registry); /* not on the network thread */
+
+/* A source over a blob (oci/remote.c). */
+struct kf_source *kf_remote_new(struct kf_registry *registry, const struct kf_desc *desc,
+                                struct kf_err *err);
+
+/* The case of an exchange that failed, for net/retry.h. */
+void kf_registry_case(struct kf_retry_case *ret, const struct kf_exchange *exchange,
+                      const struct kf_hops *hops, unsigned failures);
+/* Why an exchange failed: host, status, what the registry says (OCI errors JSON,
+ * printable and bounded), never a URL. */
+int kf_registry_fail(struct kf_err *err, enum kf_err_kind kind,
+                     const struct kf_exchange *exchange, const char *origin);
+
+#endif

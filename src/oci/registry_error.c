@@ -1,0 +1,90 @@
+/*
+ * What to say of an exchange that failed.
+ */
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "net/http.h"
+#include "net/retry.h"
+#include "net/url.h"
+#include "oci/hops.h"
+#include "oci/registry.h"
+
+#define SAID_SIZE 160
+
+/* The first error's message of an answer by the distribution spec ("Error Codes"). */
+static void said(const struct kf_exchange *exchange, char out[SAID_SIZE])
+{
+    json_t *root = exchange->error_body.length > 0
+                       ? json_loadb((const char *)exchange->error_body.data,
+                                    exchange->error_body.length, 0, NULL)
+                       : NULL;
+    const json_t *first = json_array_get(json_object_get(root, "errors"), 0);
+    const char *message = json_string_value(json_object_get(first, "message"));
+    const char *code = json_string_value(json_object_get(first, "code"));
+
+    (void)snprintf(out, SAID_SIZE, "%s%s", message || code ? ", it says: " : "",
+                   message ? message
+                   : code  ? code
+                           : ""); /* cut is fine */
+    for (char *c = out; *c; c++)
+        if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
+            *c = '?';
+    json_decref(root);
+}
+
+int kf_registry_fail(struct kf_err *err, enum kf_err_kind kind,
+                     const struct kf_exchange *exchange, const char *origin)
+{
+    static const char *const reasons[] = {
+        [KF_HTTP_STALLED] = "it stopped sending",
+        [KF_HTTP_TOO_LONG] = "its answer is too long",
+        [KF_HTTP_DEADLINE] = "it gave no answer in time",
+        [KF_HTTP_CANCELLED] = "cancelled",
+    };
+    const char *host = kf_url_origin_host(origin);
+    char text[SAID_SIZE];
+
+    switch (exchange->end) {
+    case KF_HTTP_STATUS:
+        said(exchange, text);
+        return kf_fail(err, kind, "'%s' answers %d%s", host, exchange->status, text);
+    case KF_HTTP_BROKEN:
+    case KF_HTTP_BAD:
+        return kf_fail(err, kind, "'%s': %s", host, exchange->text);
+    case KF_HTTP_STALLED:
+    case KF_HTTP_TOO_LONG:
+    case KF_HTTP_DEADLINE:
+    case KF_HTTP_CANCELLED:
+        return kf_fail(err, kind, "'%s': %s", host, reasons[exchange->end]);
+    case KF_HTTP_OPEN:
+    case KF_HTTP_COMPLETE:
+    case KF_HTTP_STOPPED:
+        break;
+    }
+    return kf_fail(err, kind, "'%s': stopped", host);
+}
+
+void kf_registry_case(struct kf_retry_case *ret, const struct kf_exchange *exchange,
+                      const struct kf_hops *hops, unsigned failures)
+{
+    static uint32_t state = 2463534242u;
+    uint32_t random = __atomic_load_n(&state, __ATOMIC_RELAXED);
+
+    /* xorshift32: spreads retries, decides nothing else. */
+    random ^= random << 13;
+    random ^= random >> 17;
+    random ^= random << 5;
+    __atomic_store_n(&state, random, __ATOMIC_RELAXED);
+    *ret = (struct kf_retry_case){.end = exchange->end,
+                                  .status = exchange->status,
+                                  .curl_code = exchange->curl_code,
+                                  .retry_after_ns = exchange->retry_after_ns,
+                                  .redirected = hops->redirected,
+                                  .resolved_anew = hops->resolved_anew,
+                                  .urgency = exchange->urgency,
+                                  .failures = failures,
+                                  .random = random};
+}
