@@ -1,11 +1,10 @@
 /*
- * Pure: wanted chunks -> one range to ask for. Merges a run of chunks that lie one after the
- * other in the source, up to a length; a single chunk when reading is random.
+ * Pure: wanted chunks -> one range to ask for. Merges a run of chunks that lie one after
+ * the other in the source, up to a length; a single chunk when reading is random.
  */
 #ifndef KF_FETCH_PLAN_H
 #define KF_FETCH_PLAN_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,10 +23,11 @@ struct kf_plan_range {
     uint64_t length;
 };
 
-/* The longest range around chunks[seed] of chunks that are consecutive in number and in the
- * source, of the seed's urgency or the next lower one, that is no longer than `max_bytes`
- * (a single chunk may be). It begins at the seed or before; chunks before the seed are only
- * taken when they are as urgent as the seed. */
+/* A range around chunks[seed] of chunks that are consecutive in number and in the source,
+ * no longer than `max_bytes` (the seed alone may be). It grows forward first, over chunks
+ * of the seed's urgency or the next lower one, so that the seed arrives early; with what
+ * is left of `max_bytes` it grows backward, over chunks as urgent as the seed. It stops
+ * at the first chunk that does not fit: neither end can be moved further. */
 struct kf_plan_range kf_plan_range(const struct kf_plan_chunk *chunks, size_t count,
                                    size_t seed, uint64_t max_bytes);
 
