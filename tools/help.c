@@ -30,15 +30,20 @@ static void option_name(const struct kf_option *option, char *out, size_t size)
     if (option->letter)
         (void)snprintf(letter, sizeof(letter), "-%c, ", option->letter); /* fits */
     (void)snprintf(out, size, "%s--%s%s%s", letter, option->name,
-                   option->argument ? " " : "", option->argument ? option->argument : "");
+                   !option->argument               ? ""
+                   : kf_option_takes_value(option) ? " "
+                                                   : "=",
+                   option->argument ? option->argument : "");
 }
+
+#define OPTION_LINE "  %-*s %s"
 
 static void print_option(const struct kf_option *option)
 {
     char name[64];
 
     option_name(option, name, sizeof(name));
-    printf("  %-*s %s", COLUMN, name, option->help);
+    printf(OPTION_LINE, COLUMN, name, option->help);
     if (option->choices)
         printf("; %s", option->choices);
     if (option->fallback)
@@ -52,10 +57,10 @@ void kf_print_verb_help(const struct kf_verb *verb)
            *verb->arguments ? " " : "", verb->summary);
     if (verb->detail)
         printf("\n%s", verb->detail);
-    printf("\nOptions%s:\n", verb->bit == KF_V_MOUNT
-                                 ? " (each also -o name=value, and KITFS_NAME in the "
-                                   "environment)"
-                                 : "");
+    printf("\nOptions (each also as KITFS_NAME in the environment):\n");
+    if (verb->bit == KF_V_MOUNT)
+        printf(OPTION_LINE "\n", COLUMN, "-o name=value,...",
+               "any of these; those of mount(8) are passed over");
     for (size_t i = 0; i < kf_option_count; i++)
         if ((kf_option_table[i].verbs & verb->bit) != 0)
             print_option(&kf_option_table[i]);
@@ -124,9 +129,9 @@ static void complete_zsh(void)
 
             if ((option->verbs & kf_verb_table[i].bit) == 0)
                 continue;
-            printf(" '--%s%s[", option->name, option->argument ? "=" : "");
+            printf(" '--%s%s[", option->name, kf_option_takes_value(option) ? "=" : "");
             print_zsh_text(option->help);
-            printf("]%s'", option->argument ? ": :_files" : "");
+            printf("]%s'", kf_option_takes_value(option) ? ": :_files" : "");
         }
         printf(" '*:file:_files' ;;\n");
     }
@@ -158,7 +163,7 @@ static void complete_fish(void)
                    kf_verb_table[i].name, option->name);
             if (option->letter)
                 printf(" -s %c", option->letter);
-            printf("%s -d '", option->argument ? " -r" : "");
+            printf("%s -d '", kf_option_takes_value(option) ? " -r" : "");
             print_fish_text(option->help);
             printf("'\n");
         }
@@ -179,7 +184,7 @@ int kf_verb_completion(const struct kf_options *options)
             return 0;
         }
     }
-    fprintf(stderr, "[ERROR] Cannot complete for '%s': there are bash, zsh and fish\n",
+    fprintf(stderr, "[ERROR] Cannot complete %s: there are bash, zsh and fish\n",
             options->args[0]);
     return 1;
 }
@@ -193,10 +198,8 @@ int kf_verb_help(const struct kf_options *options)
         return 0;
     }
     verb = kf_verb_find(options->args[0]);
-    if (!verb) {
-        fprintf(stderr, "[ERROR] Cannot help: no verb '%s'\n", options->args[0]);
-        return 1;
-    }
+    if (!verb)
+        return kf_report_no_verb(options->args[0]);
     kf_print_verb_help(verb);
     return 0;
 }

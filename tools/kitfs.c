@@ -3,9 +3,11 @@
  * or by mount(8) through `kitfs REF DIR -o ...`, it is `kitfs mount` with mount(8)'s exit
  * code.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -63,7 +65,6 @@ static int set_up_log(const struct kf_options *options, struct kf_err *err)
     enum kf_log_level level;
     enum kf_log_format format =
         strcmp(options->log_format, "json") == 0 ? KF_LOG_JSON : KF_LOG_TEXT;
-    const char *debug = getenv("KITFS_DEBUG");
 
     if (kf_log_parse_level(options->log_level, &level, err) != 0)
         return -1;
@@ -72,8 +73,6 @@ static int set_up_log(const struct kf_options *options, struct kf_err *err)
     if (options->quiet)
         level = KF_LOG_ERROR;
     kf_log_setup(level, format, STDERR_FILENO);
-    if (debug && kf_log_debug(debug, err) != 0)
-        return -1;
     return options->debug ? kf_log_debug(options->debug, err) : 0;
 }
 
@@ -86,6 +85,18 @@ static int check_arguments(const struct kf_verb *verb, const struct kf_options *
                    options->arg_count < verb->min_args ? "an argument is missing"
                                                        : "too many arguments",
                    verb->name, verb->arguments, verb->name);
+}
+
+/* What was printed has arrived; a reader that has gone needs nothing. */
+static int flush_output(const struct kf_verb *verb, int code)
+{
+    struct kf_err err = {0};
+
+    if (fflush(stdout) == 0 || errno == EPIPE || code != 0)
+        return code;
+    (void)kf_fail_errno(&err, "cannot write"); /* printed below */
+    fprintf(stderr, "[ERROR] Cannot %s: %s\n", verb->name, err.message);
+    return 1;
 }
 
 static int run(const struct kf_verb *verb, int argc, char **argv)
@@ -109,10 +120,10 @@ static int run(const struct kf_verb *verb, int argc, char **argv)
         code = verb->run(&options);
     }
     kf_options_fini(&options);
-    return code;
+    return flush_output(verb, code);
 }
 
-static int no_verb(const char *name)
+int kf_report_no_verb(const char *name)
 {
     const char *names[KF_ARRAY_LEN(kf_verb_table)], *near;
 
@@ -129,14 +140,42 @@ static int no_verb(const char *name)
     return 1;
 }
 
-static bool called_by_mount(int argc, char **argv)
+static bool is_mount_helper(const char *program)
 {
-    const char *slash = strrchr(argv[0], '/'), *name = slash ? slash + 1 : argv[0];
+    const char *slash = strrchr(program, '/');
 
-    if (strcmp(name, "mount.fuse.kitfs") == 0 || strcmp(name, "mount.kitfs") == 0)
-        return true;
-    /* mount.fuse3 runs `kitfs REF DIR -o options`. */
-    return argc >= 5 && strcmp(argv[3], "-o") == 0 && !kf_verb_find(argv[1]);
+    return strcmp(slash ? slash + 1 : program, "mount.fuse.kitfs") == 0;
+}
+
+/* mount.fuse3 runs `kitfs REF DIR -o options`. */
+static bool has_form_of_mount_fuse(int argc, char **argv)
+{
+    return argc == 5 && strcmp(argv[3], "-o") == 0 && !kf_verb_find(argv[1]);
+}
+
+/* mount(8), "EXTERNAL HELPERS": REF DIR [-sfnv] [-N namespace] [-o options] [-t type].
+ * Its letters are not ours (-f is a rehearsal): only -v and -o are passed on. */
+static int run_as_mount_helper(int argc, char **argv)
+{
+    static char verbose[] = "-v", options[] = "-o";
+    char *passed[KF_ARGS_LIMIT];
+    int count = 0, letter;
+    bool rehearsal = false;
+
+    for (optind = 1; (letter = getopt(argc, argv, "sfnvN:o:t:")) != -1;) {
+        if (letter == '?' || count + 4 > (int)KF_ARGS_LIMIT)
+            return MOUNT_FAILED; /* getopt has said why */
+        rehearsal |= letter == 'f';
+        if (letter == 'v' || letter == 'o')
+            passed[count++] = letter == 'v' ? verbose : options;
+        if (letter == 'o')
+            passed[count++] = optarg;
+    }
+    for (; optind < argc && count < (int)KF_ARGS_LIMIT; optind++)
+        passed[count++] = argv[optind];
+    if (rehearsal)
+        return 0;
+    return run(kf_verb_find("mount"), count, passed) == 0 ? 0 : MOUNT_FAILED;
 }
 
 int main(int argc, char **argv)
@@ -144,10 +183,10 @@ int main(int argc, char **argv)
     const struct kf_verb *verb;
 
     (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(2) */
-    if (called_by_mount(argc, argv))
-        return run(kf_verb_find("mount"), argc - 1, argv + 1) == 0 ? 0 : MOUNT_FAILED;
+    if (argc > 0 && (is_mount_helper(argv[0]) || has_form_of_mount_fuse(argc, argv)))
+        return run_as_mount_helper(argc, argv);
     if (argc < 2) {
-        kf_print_usage();
+        fprintf(stderr, "[ERROR] Cannot run: no verb (kitfs --help lists them)\n");
         return 1;
     }
     if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
@@ -155,5 +194,5 @@ int main(int argc, char **argv)
         return 0;
     }
     verb = kf_verb_find(strcmp(argv[1], "--version") == 0 ? "version" : argv[1]);
-    return verb ? run(verb, argc - 2, argv + 2) : no_verb(argv[1]);
+    return verb ? run(verb, argc - 2, argv + 2) : kf_report_no_verb(argv[1]);
 }

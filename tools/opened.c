@@ -66,14 +66,13 @@ char *kf_ref_with_tag(const char *text, bool quiet, struct kf_err *err)
 int kf_opened_open(struct kf_opened *ret, const struct kf_options *options,
                    struct kf_err *err)
 {
-    struct kf_opened opened = {0};
     struct kf_store_opts cache;
     struct kf_kit_opts kit;
     struct kf_err cache_err = {0};
 
+    *ret = (struct kf_opened){0};
     kf_cache_from_options(&cache, options);
     cache.stats = &ret->stats;
-    *ret = opened;
     ret->ref = kf_ref_with_tag(options->args[0], options->quiet, err);
     ret->workq = ret->ref ? kf_workq_new(WORK_THREADS, err) : NULL;
     if (!ret->workq) {
@@ -82,7 +81,8 @@ int kf_opened_open(struct kf_opened *ret, const struct kf_options *options,
     }
     if (kf_store_open(&ret->store, &cache, &cache_err) != 0) {
         ret->store = NULL;
-        fprintf(stderr, "[WARN ] Nothing is cached: %s\n", cache_err.message);
+        if (!options->quiet)
+            fprintf(stderr, "[WARN ] Nothing is cached: %s\n", cache_err.message);
     }
     kf_kit_from_options(&kit, options);
     kit.ref = ret->ref;
@@ -108,45 +108,62 @@ void kf_opened_close(struct kf_opened *opened)
     *opened = (struct kf_opened){0};
 }
 
-/* The nearest tag of the same repository; NULL when there is none or nobody answers. */
-static char *nearest_tag(const struct kf_options *options)
+/* "; did you mean TAG?" when the repository has tags, but not this one. Empty when nobody
+ * answers, too: the error stands without it. */
+static void suggest_tag(const struct kf_ref *ref, const struct kf_options *options,
+                        char *out, size_t size)
 {
     struct kf_origin_opts opts = {.timeout_ns = TAGS_TIMEOUT};
     struct kf_strings tags = {0};
     struct kf_origin *origin = NULL;
-    struct kf_ref ref;
     const char *near = NULL;
-    char *result = NULL;
 
-    if (kf_ref_parse(&ref, options->args[0], NULL) != 0)
-        return NULL;
     kf_net_from_options(&opts.net, options);
     opts.workq = kf_workq_new(1, NULL);
-    if (opts.workq && ref.tag && kf_origin_open(&origin, &ref, &opts, NULL) == 0) {
-        if (kf_origin_tags(origin, &tags, NULL) == 0)
-            near = kf_nearest(ref.tag, (const char *const *)tags.items, tags.count);
-        result = near ? strdup(near) : NULL;
-        kf_origin_close(origin);
-    }
+    if (opts.workq && kf_origin_open(&origin, ref, &opts, NULL) == 0 &&
+        kf_origin_tags(origin, &tags, NULL) == 0)
+        near = kf_nearest(ref->tag, (const char *const *)tags.items, tags.count);
+    if (near && strcmp(near, ref->tag) != 0)
+        (void)snprintf(out, size, "; did you mean %s?", near); /* cut is fine */
     kf_strings_fini(&tags);
+    kf_origin_close(origin);
     kf_workq_free(opts.workq);
-    kf_ref_fini(&ref);
-    return result;
 }
 
-int kf_report(const char *what, const struct kf_options *options,
-              const struct kf_err *err)
+int kf_report_ref(const char *what, const struct kf_options *options,
+                  const struct kf_err *err)
 {
-    const char *subject = options->arg_count > 0 ? options->args[0] : "";
-    kf_auto(kf_free) char *near = NULL;
+    char suggestion[256] = "";
+    struct kf_ref ref;
 
-    if (err->kind == KF_E_NOTFOUND && strstr(err->message, "no such tag"))
-        near = nearest_tag(options);
-    fprintf(stderr, "[ERROR] Cannot %s %s: %s", what, subject, err->message);
-    if (near)
-        fprintf(stderr, "; did you mean %s?", near);
-    fprintf(stderr, "\n");
+    if (err->kind == KF_E_NOTFOUND && !options->offline &&
+        kf_ref_parse(&ref, options->args[0], NULL) == 0) {
+        if (ref.tag && !ref.has_digest)
+            suggest_tag(&ref, options, suggestion, sizeof(suggestion));
+        kf_ref_fini(&ref);
+    }
+    fprintf(stderr, "[ERROR] Cannot %s %s: %s%s\n", what, options->args[0], err->message,
+            suggestion);
     return kf_err_exit_code(err);
+}
+
+int kf_report(const char *what, const char *subject, const struct kf_err *err)
+{
+    fprintf(stderr, "[ERROR] Cannot %s %s: %s\n", what, subject, err->message);
+    return kf_err_exit_code(err);
+}
+
+void kf_make_plain(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = '?';
+}
+
+void kf_print_json(const json_t *json)
+{
+    (void)json_dumpf(json, stdout, JSON_INDENT(2)); /* seen when stdout is flushed */
+    printf("\n");
 }
 
 char *kf_format_size(uint64_t bytes, char out[32])

@@ -5,6 +5,8 @@
 #ifndef KF_TOOLS_OPENED_H
 #define KF_TOOLS_OPENED_H
 
+#include <jansson.h>
+
 #include "base/stats.h"
 #include "cache/store.h"
 #include "kit/open.h"
@@ -33,9 +35,18 @@ void kf_kit_from_options(struct kf_kit_opts *ret, const struct kf_options *optio
  * set. */
 char *kf_ref_with_tag(const char *text, bool quiet, struct kf_err *err);
 
-/* "[ERROR] Cannot WHAT: cause" with the nearest tag where a tag is unknown. Returns 1. */
-int kf_report(const char *what, const struct kf_options *options,
-              const struct kf_err *err);
+/* "[ERROR] Cannot WHAT SUBJECT: cause" on stderr. Returns the exit code. */
+int kf_report(const char *what, const char *subject, const struct kf_err *err);
+/* The same where the first argument is a reference: when its repository has no such tag,
+ * the nearest one that it has is named. */
+int kf_report_ref(const char *what, const struct kf_options *options,
+                  const struct kf_err *err);
+
+/* Text of others for a terminal: control characters become '?'. */
+void kf_make_plain(char *text);
+
+/* Indented, on stdout. */
+void kf_print_json(const json_t *json);
 
 /* 1.5 GiB, as people read sizes; `out` is returned. */
 char *kf_format_size(uint64_t bytes, char out[32]);

@@ -25,7 +25,8 @@ const struct kf_option kf_option_table[] = {
     {"min-free", 0, KF_OPT_PERCENT, "PERCENT", FIELD(min_free_percent), READING, "10%",
      NULL, "of the cache's file system stays free"},
     {"prefetch", 0, KF_OPT_TEXT, "WHAT", FIELD(prefetch), KF_V_MOUNT, "auto", "none|auto",
-     "what is fetched before it is read; auto reads ahead of sequential readers"},
+     "what is fetched unasked: as yet, either way, only what sequential readers need "
+     "next"},
     {"connections", 0, KF_OPT_COUNT, "N", FIELD(connections), READING, "8", NULL,
      "requests to a registry at the same time"},
     {"read-timeout", 0, KF_OPT_DURATION, "TIME", FIELD(read_timeout_ns), READING, "5m",
@@ -46,7 +47,7 @@ const struct kf_option kf_option_table[] = {
      "let other users read the mount (on for root)"},
     {"plain-http", 0, KF_OPT_FLAG, NULL, FIELD(plain_http), NETWORK, NULL, NULL,
      "speak HTTP without TLS to the registry"},
-    {"tls-verify", 0, KF_OPT_BOOL, "BOOL", FIELD(tls_verify), NETWORK, "true", NULL,
+    {"tls-verify", 0, KF_OPT_FLAG, "true|false", FIELD(tls_verify), NETWORK, "true", NULL,
      "check the registry's certificate"},
     {"tls-cert", 0, KF_OPT_TEXT, "FILE", FIELD(tls_cert), NETWORK, NULL, NULL,
      "certificates (PEM) of authorities to trust instead of the system's"},
@@ -56,7 +57,7 @@ const struct kf_option kf_option_table[] = {
      "its key (also from KITOPS_CLIENT_KEY)"},
     {"proxy", 0, KF_OPT_TEXT, "URL", FIELD(proxy), NETWORK, NULL, NULL,
      "proxy to use (else the usual https_proxy and no_proxy)"},
-    {"lazy", 'z', KF_OPT_FLAG, NULL, FIELD(lazy), KF_V_UMOUNT, NULL, NULL,
+    {"lazy", 'l', KF_OPT_FLAG, NULL, FIELD(lazy), KF_V_UMOUNT, NULL, NULL,
      "detach a mount that is in use"},
     {"abort", 0, KF_OPT_FLAG, NULL, FIELD(abort_connection), KF_V_UMOUNT, NULL, NULL,
      "end a mount that does not answer: its readers get errors"},
@@ -87,13 +88,11 @@ const size_t kf_option_count = KF_ARRAY_LEN(kf_option_table);
 
 /* Options of mount(8) that say nothing to us: it passes them on. */
 static const char *const ignored_mount_options[] = {
-    "ro",       "nosuid",   "nodev",
-    "noexec",   "exec",     "suid",
-    "dev",      "auto",     "noauto",
-    "user",     "users",    "nouser",
-    "owner",    "group",    "_netdev",
-    "nofail",   "defaults", "noatime",
-    "relatime", "async",    "default_permissions",
+    "ro",     "rw",       "sync",       "dirsync",  "nosuid",      "nodev",
+    "noexec", "exec",     "suid",       "dev",      "auto",        "noauto",
+    "user",   "users",    "nouser",     "owner",    "group",       "_netdev",
+    "nofail", "defaults", "noatime",    "relatime", "async",       "default_permissions",
+    "silent", "loud",     "nodiratime", "comment",  "strictatime",
 };
 
 static const struct kf_option *find(const char *name, size_t length, unsigned verb)
@@ -139,7 +138,7 @@ static void *field_of(struct kf_options *options, const struct kf_option *option
     return (char *)options + option->offset;
 }
 
-static bool takes_value(const struct kf_option *option)
+bool kf_option_takes_value(const struct kf_option *option)
 {
     return option->type != KF_OPT_FLAG;
 }
@@ -222,7 +221,7 @@ static int set_mount_option(struct kf_options *options, const char *text, size_t
     if (!option)
         return unknown(text, name_length, verb, err);
     if (!equals)
-        return takes_value(option)
+        return kf_option_takes_value(option)
                    ? kf_fail(err, KF_E_ARG, "option '%s' needs a value", option->name)
                    : set(options, option, "true", err);
     memcpy(value, equals + 1, length - name_length - 1);
@@ -260,7 +259,7 @@ static const char *next_value(struct parser *p)
 static int apply(struct parser *p, const struct kf_option *option, const char *value,
                  struct kf_err *err)
 {
-    if (!value && takes_value(option)) {
+    if (!value && kf_option_takes_value(option)) {
         value = next_value(p);
         if (!value)
             return kf_fail(err, KF_E_ARG, "option --%s needs a value (%s)", option->name,
@@ -296,7 +295,7 @@ static int parse_short(struct parser *p, const char *letters, struct kf_err *err
         }
         if (!option)
             return unknown(letters, 1, p->verb, err);
-        if (takes_value(option))
+        if (kf_option_takes_value(option))
             return apply(p, option, letters[1] ? letters + 1 : NULL, err);
         if (apply(p, option, NULL, err) != 0)
             return -1;

@@ -81,8 +81,7 @@ enum kf_verb_bit {
 };
 
 enum kf_option_type {
-    KF_OPT_FLAG,     /* bool: present or not; --name=false takes it back */
-    KF_OPT_BOOL,     /* bool with a value: --tls-verify=false */
+    KF_OPT_FLAG,     /* bool: --name is true; --name=false takes it back */
     KF_OPT_TEXT,     /* char * */
     KF_OPT_SIZE,     /* uint64_t: 1048576, 10M, 50G */
     KF_OPT_SPACE,    /* struct kf_space */
@@ -97,7 +96,7 @@ struct kf_option {
     const char *name; /* without dashes */
     char letter;      /* 0: none */
     enum kf_option_type type;
-    const char *argument; /* how the value is called in --help; NULL for a flag */
+    const char *argument; /* how the value is called in --help; NULL: none is shown */
     size_t offset;        /* in struct kf_options */
     unsigned verbs;       /* enum kf_verb_bit */
     const char *fallback; /* default, as it would be typed; NULL: zero */
@@ -114,6 +113,9 @@ void kf_options_fini(struct kf_options *options);
  * that names the option, and the nearest one when it is mistyped. */
 int kf_options_parse(struct kf_options *ret, unsigned verb, int argc, char *const *argv,
                      struct kf_err *err);
+
+/* Whether the next word is its value; a flag only takes one behind '='. */
+bool kf_option_takes_value(const struct kf_option *option);
 
 /* One value in text form; `target` is the field. */
 int kf_option_parse_value(const struct kf_option *option, const char *text, void *target,

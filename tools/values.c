@@ -189,7 +189,6 @@ int kf_option_parse_value(const struct kf_option *option, const char *text, void
 {
     static const char *const wanted[] = {
         [KF_OPT_FLAG] = "true or false",
-        [KF_OPT_BOOL] = "true or false",
         [KF_OPT_TEXT] = "text",
         [KF_OPT_SIZE] = "a size, as 10M or 50G",
         [KF_OPT_SPACE] = "a size or a percentage, as 50G or 20%",
@@ -203,7 +202,6 @@ int kf_option_parse_value(const struct kf_option *option, const char *text, void
 
     switch (option->type) {
     case KF_OPT_FLAG:
-    case KF_OPT_BOOL:
         rc = parse_bool(text, target);
         break;
     case KF_OPT_TEXT:

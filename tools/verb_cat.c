@@ -44,5 +44,5 @@ int kf_verb_cat(const struct kf_options *options)
     }
     if (rc != 0 && err.os_errno == EPIPE)
         return 1; /* the reader has gone: it knows */
-    return rc == 0 ? 0 : kf_report("read", options, &err);
+    return rc == 0 ? 0 : kf_report_ref("read", options, &err);
 }

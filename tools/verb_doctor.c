@@ -2,6 +2,7 @@
  * What kitfs needs here and what it will do without, one line each, with the remedy; and
  * the way to a registry. Exit code 1 when a mount cannot work.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <linux/capability.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -20,6 +22,7 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "base/workq.h"
+#include "fs/mountinfo.h"
 #include "oci/origin.h"
 #include "opened.h"
 #include "options.h"
@@ -96,36 +99,74 @@ static bool in_path(const char *program)
     return false;
 }
 
-static void check_fuse(struct report *report, bool admin)
+static void check_device(struct report *report, const char *kernel)
 {
-    struct utsname system = {0};
+    int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+    if (fd >= 0)
+        say(report, OK, "/dev/fuse, kernel %s", kernel);
+    else if (errno == ENOENT || errno == ENXIO || errno == ENODEV)
+        say(report, FAIL,
+            "no /dev/fuse: load the module (modprobe fuse), or give the container the "
+            "device");
+    else
+        say(report, FAIL,
+            "/dev/fuse cannot be opened (errno %d): its mode, or the container's device "
+            "rules, keep you out",
+            errno);
+    kf_close_fd(&fd);
+}
+
+static void check_passthrough(struct report *report, const char *kernel, bool admin)
+{
     int major = 0, minor = 0;
 
-    (void)uname(&system); /* only fails on a bad pointer */
-    if (sscanf(system.release, "%d.%d", &major, &minor) != 2) // NOLINT(cert-err34-c)
+    if (sscanf(kernel, "%d.%d", &major, &minor) != 2) // NOLINT(cert-err34-c)
         major = minor = 0; /* not a number: then nothing is known of it */
-    if (access("/dev/fuse", R_OK | W_OK) != 0)
-        say(report, FAIL, "/dev/fuse cannot be opened: %s",
-            errno == ENOENT
-                ? "load the module (modprobe fuse), or give the container the "
-                  "device"
-                : "its mode keeps you out (chmod 666 /dev/fuse as root)");
-    else
-        say(report, OK, "/dev/fuse, kernel %s", system.release);
-    if (!admin && !in_path("fusermount3"))
-        say(report, FAIL, "no fusermount3: install the package fuse3");
-    if (!admin)
-        say(report, WARN,
-            "the kernel's readahead stays at 128 KiB without CAP_SYS_ADMIN: "
-            "more requests for the same bytes");
     if (major < PASSTHROUGH_MAJOR ||
         (major == PASSTHROUGH_MAJOR && minor < PASSTHROUGH_MINOR))
-        say(report, WARN, "no FUSE passthrough in kernel %s (6.9 has it)",
-            system.release);
+        say(report, WARN, "no FUSE passthrough in kernel %s (6.9 has it)", kernel);
+    else if (!admin)
+        say(report, WARN, "no FUSE passthrough without CAP_SYS_ADMIN");
+}
+
+static void check_fuse(struct report *report)
+{
+    bool admin = have_admin();
+    struct utsname system = {0};
+
+    (void)uname(&system); /* only fails on a bad pointer */
+    check_device(report, system.release);
+    check_passthrough(report, system.release, admin);
+    if (!admin && !in_path("fusermount3"))
+        say(report, FAIL, "no fusermount3: install the package fuse3");
+    if (access("/sys/class/bdi", W_OK) != 0)
+        say(report, WARN,
+            "the kernel's readahead stays at 128 KiB (only root with a writable /sys can "
+            "raise it): more requests for the same bytes");
     if (!admin && !fuse_conf_allows_others())
         say(report, WARN,
             "other users cannot read a mount of yours: add user_allow_other to "
             "/etc/fuse.conf");
+}
+
+/* The type of the file system that holds `path`; "" when it cannot be told. */
+static void find_fs_type(const char *path, char out[64])
+{
+    struct kf_mount_point *mount = malloc(sizeof(*mount));
+    const char *cursor;
+    struct kf_buf text;
+    struct stat info;
+
+    out[0] = '\0';
+    kf_buf_init(&text, TEXT_LIMIT);
+    if (mount && stat(path, &info) == 0 &&
+        kf_load_file(AT_FDCWD, "/proc/self/mountinfo", &text, NULL) == 0)
+        for (cursor = (const char *)text.data; kf_mountinfo_next(&cursor, mount);)
+            if (mount->major == major(info.st_dev) && mount->minor == minor(info.st_dev))
+                (void)snprintf(out, 64, "%s", mount->type); /* the same size */
+    kf_buf_fini(&text);
+    free(mount);
 }
 
 static void check_cache(struct report *report, const struct kf_options *options)
@@ -134,17 +175,18 @@ static void check_cache(struct report *report, const struct kf_options *options)
     struct kf_store *store = NULL;
     struct kf_store_space space;
     struct kf_err err = {0};
-    char free_text[32], used_text[32];
+    char type[64], free_text[32], used_text[32];
 
     kf_cache_from_options(&opts, options);
     if (kf_store_open(&store, &opts, &err) != 0) {
         say(report, WARN, "nothing can be cached: %s", err.message);
         return;
     }
+    find_fs_type(kf_store_path(store), type);
     if (kf_store_space(store, &space, &err) != 0)
         say(report, WARN, "cache: %s", err.message);
     else
-        say(report, OK, "cache %s: %s used, %s free", kf_store_path(store),
+        say(report, OK, "cache %s %s, %s used, %s free", kf_store_path(store), type,
             kf_format_size(space.used_bytes, used_text),
             kf_format_size(space.free_bytes, free_text));
     kf_store_close(store, kf_deadline_ns(KF_NS_PER_S));
@@ -235,13 +277,12 @@ int kf_verb_doctor(const struct kf_options *options)
 {
     struct report report = {.list = options->json ? json_array() : NULL};
 
-    check_fuse(&report, have_admin());
+    check_fuse(&report);
     check_cache(&report, options);
     if (options->arg_count > 0)
         check_reference(&report, options);
     if (report.list) {
-        (void)json_dumpf(report.list, stdout, JSON_INDENT(2)); /* checked by no one */
-        printf("\n");
+        kf_print_json(report.list);
         json_decref(report.list);
     }
     return report.failed ? 1 : 0;

@@ -41,5 +41,5 @@ int kf_verb_list(const struct kf_options *options)
         printf("%s\n", tags.items[i]);
     kf_strings_fini(&tags);
     kf_workq_free(workq);
-    return rc == 0 ? 0 : kf_report("list", options, &err);
+    return rc == 0 ? 0 : kf_report_ref("list", options, &err);
 }

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -14,6 +14,8 @@ struct listing {
     const struct kf_tree *tree;
     const struct kf_options *options;
     json_t *array; /* --json */
+    bool terminal; /* where control characters of names would do something */
+    size_t skip;   /* what each path begins with and is not shown */
 };
 
 static void print_mode(const struct kf_node *node)
@@ -28,47 +30,54 @@ static void print_mode(const struct kf_node *node)
     printf("%s %13llu ", text, (unsigned long long)node->size);
 }
 
-static int add_json(struct listing *listing, const struct kf_node *node, const char *path,
-                    size_t length)
+/* A name that is not UTF-8 has no JSON form: its other bytes are replaced. */
+static json_t *json_of_path(char *path)
 {
-    /* A name that is not UTF-8 has no JSON form: its bytes are replaced. */
-    json_t *name = json_stringn(path, length);
-    json_t *item = json_pack("{s:o, s:s, s:I, s:i, s:I}", "path",
-                             name ? name : json_string("(name is not UTF-8)"), "type",
-                             node->type == KF_TYPE_DIR ? "dir" : "file", "size",
+    json_t *text = json_string(path);
+
+    if (text)
+        return text;
+    for (char *c = path; *c; c++)
+        if ((unsigned char)*c >= 0x80)
+            *c = '?';
+    return json_string(path);
+}
+
+static int add_json(struct listing *listing, const struct kf_node *node, char *path)
+{
+    json_t *item = json_pack("{s:o, s:s, s:I, s:i, s:I}", "path", json_of_path(path),
+                             "type", node->type == KF_TYPE_DIR ? "dir" : "file", "size",
                              (json_int_t)node->size, "mode", (int)node->mode, "mtime",
                              (json_int_t)node->mtime);
 
     return item ? json_array_append_new(listing->array, item) : -1;
 }
 
-static int show(struct listing *listing, uint32_t index, const char *prefix,
-                struct kf_err *err)
+static void print_line(const struct listing *listing, const struct kf_node *node,
+                       char *name)
+{
+    if (listing->terminal)
+        kf_make_plain(name);
+    if (listing->options->long_listing)
+        print_mode(node);
+    printf("%s%s\n", name, node->type == KF_TYPE_DIR ? "/" : "");
+}
+
+/* Names are shown from the folder that is listed on, as ls does; in JSON from the root.
+ */
+static int show(struct listing *listing, uint32_t index, struct kf_err *err)
 {
     const struct kf_node *node = &listing->tree->nodes[index];
-    size_t length;
-    const char *name = kf_tree_name(listing->tree, index, &length);
-    kf_auto(kf_free) char *path = NULL;
-    int path_length;
+    kf_auto(kf_free) char *path = kf_tree_path(listing->tree, index);
 
-    path_length =
-        asprintf(&path, "%s%s%.*s", prefix, *prefix ? "/" : "", (int)length, name);
-    if (path_length < 0) {
-        path = NULL;
+    if (!path || (listing->array && add_json(listing, node, path) != 0))
         return kf_fail(err, KF_E_NOMEM, "no memory for a listing");
-    }
-    if (listing->array) {
-        if (add_json(listing, node, path, (size_t)path_length) != 0)
-            return kf_fail(err, KF_E_NOMEM, "no memory for a listing");
-    } else {
-        if (listing->options->long_listing)
-            print_mode(node);
-        printf("%s%s\n", path, node->type == KF_TYPE_DIR ? "/" : "");
-    }
+    if (!listing->array)
+        print_line(listing, node, path + listing->skip);
     if (node->type != KF_TYPE_DIR || !listing->options->recursive)
         return 0;
     for (uint32_t i = 0; i < node->child_count; i++)
-        if (show(listing, node->first_child + i, path, err) != 0)
+        if (show(listing, node->first_child + i, err) != 0)
             return -1;
     return 0;
 }
@@ -83,13 +92,14 @@ static int list(struct listing *listing, struct kf_err *err)
     if (index == KF_NODE_NONE)
         return kf_fail(err, KF_E_NOTFOUND, "no '%s' in it", where);
     node = &listing->tree->nodes[index];
-    path = kf_tree_path(listing->tree, node->type == KF_TYPE_DIR ? index : node->parent);
+    if (node->type != KF_TYPE_DIR)
+        return show(listing, index, err);
+    path = kf_tree_path(listing->tree, index);
     if (!path)
         return kf_fail(err, KF_E_NOMEM, "no memory for a listing");
-    if (node->type != KF_TYPE_DIR)
-        return show(listing, index, path, err);
+    listing->skip = *path ? strlen(path) + 1 : 0;
     for (uint32_t i = 0; i < node->child_count; i++)
-        if (show(listing, node->first_child + i, path, err) != 0)
+        if (show(listing, node->first_child + i, err) != 0)
             return -1;
     return 0;
 }
@@ -103,18 +113,14 @@ int kf_verb_ls(const struct kf_options *options)
     if (rc == 0) {
         struct listing listing = {.tree = kf_kit_tree(opened.kit),
                                   .options = options,
-                                  .array = options->json ? json_array() : NULL};
+                                  .array = options->json ? json_array() : NULL,
+                                  .terminal = isatty(STDOUT_FILENO) == 1};
 
         rc = list(&listing, &err);
-        if (rc == 0 && listing.array) {
-            (void)json_dumpf(listing.array, stdout,
-                             JSON_INDENT(2)); /* checked by fflush */
-            printf("\n");
-        }
+        if (rc == 0 && listing.array)
+            kf_print_json(listing.array);
         json_decref(listing.array);
         kf_opened_close(&opened);
     }
-    if (rc == 0 && fflush(stdout) != 0)
-        rc = errno == EPIPE ? 0 : kf_fail_errno(&err, "cannot write");
-    return rc == 0 ? 0 : kf_report("list", options, &err);
+    return rc == 0 ? 0 : kf_report_ref("list", options, &err);
 }

@@ -28,7 +28,7 @@ int kf_verb_mount(const struct kf_options *options)
     else
         ref = kf_ref_with_tag(options->args[0], options->quiet, &err);
     if (!ref || kf_log_parse_level(options->log_level, &mount.log_level, &err) != 0)
-        return kf_report("mount", options, &err);
+        return kf_report_ref("mount", options, &err);
     if (options->verbose && mount.log_level < KF_LOG_INFO)
         mount.log_level = KF_LOG_INFO;
     mount.log_format =
@@ -37,5 +37,5 @@ int kf_verb_mount(const struct kf_options *options)
     kf_kit_from_options(&mount.kit, options);
     mount.kit.ref = ref;
     kf_cache_from_options(&mount.cache, options);
-    return kf_mount(&mount, &err) == 0 ? 0 : kf_report("mount", options, &err);
+    return kf_mount(&mount, &err) == 0 ? 0 : kf_report_ref("mount", options, &err);
 }

@@ -25,6 +25,7 @@
 #define MOUNTINFO_LIMIT ((size_t)16 << 20)
 #define ANSWER_TIME (2 * KF_NS_PER_S)
 #define SHOWN_DIGEST 12
+#define TEXT_SIZE 512
 
 static void copy_status(const void *arg, int out)
 {
@@ -80,11 +81,14 @@ static int ask_all(const char *mountinfo, const char *dir, json_t *list,
     return rc;
 }
 
-static const char *text_of(const json_t *status, const char *key)
+/* What a mount says of itself is text of others; cut is fine. */
+static const char *text_of(const json_t *status, const char *key, char out[TEXT_SIZE])
 {
     const char *text = json_string_value(json_object_get(status, key));
 
-    return text ? text : "-";
+    (void)snprintf(out, TEXT_SIZE, "%s", text && *text ? text : "-");
+    kf_make_plain(out);
+    return out;
 }
 
 static uint64_t number_of(const json_t *object, const char *key)
@@ -94,21 +98,21 @@ static uint64_t number_of(const json_t *object, const char *key)
     return value > 0 ? (uint64_t)value : 0;
 }
 
-#define ROW "%-28s %-40s %-12s %-10s %6s %10s\n"
+#define ROW "%-28s %-40s %-12.*s %-10s %6s %10s\n"
 
 static void print_row(const json_t *status)
 {
     const json_t *counters = json_object_get(status, "counters");
-    const char *digest = text_of(status, "digest"), *hex = strchr(digest, ':');
+    char dir[TEXT_SIZE], reference[TEXT_SIZE], digest[TEXT_SIZE], state[TEXT_SIZE];
+    char share[16], fetched[32];
+    const char *hex = strchr(text_of(status, "digest", digest), ':');
     uint64_t size = number_of(status, "size_bytes");
-    uint64_t local = number_of(status, "local_bytes");
-    char short_digest[SHOWN_DIGEST + 1], share[16], fetched[32];
+    uint64_t local = kf_min_u64(number_of(status, "local_bytes"), size);
 
-    (void)snprintf(short_digest, sizeof(short_digest), "%s", hex ? hex + 1 : digest);
     (void)snprintf(share, sizeof(share), "%u%%",
                    (unsigned)(size ? (double)local * 100 / (double)size : 100));
-    printf(ROW, text_of(status, "dir"), text_of(status, "reference"), short_digest,
-           text_of(status, "state"), share,
+    printf(ROW, text_of(status, "dir", dir), text_of(status, "reference", reference),
+           SHOWN_DIGEST, hex ? hex + 1 : digest, text_of(status, "state", state), share,
            kf_format_size(number_of(counters, "fetched_bytes"), fetched));
 }
 
@@ -116,22 +120,24 @@ static void print_last_errors(const json_t *list)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *status = json_array_get(list, i);
-        const char *last = json_string_value(json_object_get(status, "last_error"));
+        const json_t *last = json_object_get(status, "last_error");
+        char dir[TEXT_SIZE], when[TEXT_SIZE], path[TEXT_SIZE], message[TEXT_SIZE];
 
-        if (last && *last)
-            printf("%s: last error: %s\n", text_of(status, "dir"), last);
+        if (json_is_object(last))
+            printf("%s: last error, %s, '%s': %s\n", text_of(status, "dir", dir),
+                   text_of(last, "when", when), text_of(last, "path", path),
+                   text_of(last, "message", message));
     }
 }
 
 static void print_all(const json_t *list, const struct kf_options *options)
 {
     if (options->json) {
-        (void)json_dumpf(list, stdout,
-                         JSON_INDENT(2)); /* a closed stdout is its own fault */
-        printf("\n");
+        kf_print_json(list);
         return;
     }
-    printf(ROW, "MOUNT", "REFERENCE", "DIGEST", "STATE", "LOCAL", "FETCHED");
+    printf(ROW, "MOUNT", "REFERENCE", SHOWN_DIGEST, "DIGEST", "STATE", "LOCAL",
+           "FETCHED");
     for (size_t i = 0; i < json_array_size(list); i++)
         print_row(json_array_get(list, i));
     print_last_errors(list);
@@ -180,5 +186,5 @@ int kf_verb_status(const struct kf_options *options)
         print_all(list, options);
     json_decref(list);
     kf_buf_fini(&mountinfo);
-    return rc == 0 ? 0 : kf_report("show", options, &err);
+    return rc == 0 ? 0 : kf_report("show", dir ? dir : "mounts", &err);
 }

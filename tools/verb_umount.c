@@ -10,5 +10,5 @@ int kf_verb_umount(const struct kf_options *options)
 
     if (kf_umount(options->args[0], options->lazy, options->abort_connection, &err) == 0)
         return 0;
-    return kf_report("unmount", options, &err);
+    return kf_report("unmount", options->args[0], &err);
 }

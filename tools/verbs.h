@@ -23,6 +23,8 @@ struct kf_verb {
 extern const struct kf_verb kf_verb_table[];
 extern const size_t kf_verb_count;
 const struct kf_verb *kf_verb_find(const char *name); /* NULL when there is none */
+/* Says so, with the nearest one. Returns the exit code. */
+int kf_report_no_verb(const char *name);
 
 int kf_verb_mount(const struct kf_options *options);
 int kf_verb_umount(const struct kf_options *options);

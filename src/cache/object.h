@@ -47,6 +47,9 @@ uint32_t kf_object_chunk_size(const struct kf_object *object);
 uint64_t kf_object_local_bytes(const struct kf_object *object); /* present; cheap */
 bool kf_object_complete(const struct kf_object *object);
 
+/* About as much of an object that need not be open, for showing; 0 without a store. */
+uint64_t kf_store_local_bytes(struct kf_store *store, const struct kf_object_spec *spec);
+
 /* Whether the chunk's bytes are in the data file. Any thread, no lock. */
 bool kf_object_has(const struct kf_object *object, uint64_t chunk);
 

@@ -1,1 +1,232 @@
 #include "kit/open.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "fetch/queue.h"
+#include "kit/copy.h"
+#include "kit/layers.h"
+#include "kit/pair.h"
+#include "kit/resolve.h"
+#include "oci/ref.h"
+
+#define DEFAULT_TIMEOUT_NS (300 * KF_NS_PER_S)
+
+struct kf_kit {
+    char *name;
+    struct kf_ref ref;
+    struct kf_origin *origin; /* NULL: offline */
+    struct kf_fetch *fetch;
+    struct kf_digest digest;
+    struct kf_kit_layer *layers;
+    size_t layer_count;
+    struct kf_tree tree;
+    int64_t timeout_ns;
+};
+
+/* ---- opening ---- */
+
+/* A layout folder is local: offline changes nothing about it. */
+static int open_origin(struct kf_kit *kit, const struct kf_kit_opts *opts,
+                       struct kf_err *err)
+{
+    const struct kf_origin_opts origin_opts = {
+        .net = opts->net,
+        .workq = opts->workq,
+        .stats = opts->stats,
+        .timeout_ns = kit->timeout_ns,
+    };
+
+    if (opts->offline && kit->ref.where != KF_REF_LAYOUT)
+        return 0;
+    return kf_origin_open(&kit->origin, &kit->ref, &origin_opts, err);
+}
+
+static int open_fetch(struct kf_kit *kit, const struct kf_kit_opts *opts,
+                      struct kf_err *err)
+{
+    const struct kf_fetch_opts fetch_opts = {
+        .workq = opts->workq,
+        .stats = opts->stats,
+        .memory_bytes = opts->memory_bytes,
+        .connections = opts->net.connections,
+        .read_timeout_ns = opts->read_timeout_ns,
+    };
+
+    return kf_fetch_new(&kit->fetch, &fetch_opts, err);
+}
+
+static int open_layers(struct kf_kit *kit, const struct kf_kit_opts *opts,
+                       const struct kf_resolved *resolved, struct kf_err *err)
+{
+    const struct kf_layers_from from = {
+        .origin = kit->origin,
+        .store = opts->store,
+        .fetch = kit->fetch,
+        .workq = opts->workq,
+        .timeout_ns = kit->timeout_ns,
+    };
+    kf_auto(kf_free) struct kf_pair *pairs = NULL;
+
+    if (kf_pair_layers(&pairs, &kit->layer_count, &resolved->manifest,
+                       resolved->has_kitfile ? &resolved->kitfile : NULL, err) != 0)
+        return -1;
+    kit->layers = calloc(kit->layer_count + 1, sizeof(*kit->layers));
+    if (!kit->layers)
+        return kf_fail(err, KF_E_NOMEM, "no memory for %zu layers", kit->layer_count);
+    return kf_open_layers(kit->layers, pairs, kit->layer_count, &from, err);
+}
+
+static int build_tree(struct kf_kit *kit, int64_t created, struct kf_err *err)
+{
+    kf_auto(kf_free) struct kf_tree_layer *layers =
+        calloc(kit->layer_count + 1, sizeof(*layers));
+
+    if (!layers)
+        return kf_fail(err, KF_E_NOMEM, "no memory for %zu layers", kit->layer_count);
+    for (size_t i = 0; i < kit->layer_count; i++) {
+        layers[i].table = kf_layer_table(kit->layers[i].layer);
+        layers[i].prefix = ""; /* since kit 0.5 names are full paths */
+    }
+    return kf_tree_build(&kit->tree, layers, kit->layer_count, created, err);
+}
+
+static int open_kit(struct kf_kit *kit, const struct kf_kit_opts *opts,
+                    struct kf_err *err)
+{
+    kf_auto(kf_resolved_fini) struct kf_resolved resolved = {0};
+    struct kf_resolve_from from = {
+        .ref = &kit->ref,
+        .store = opts->store,
+        .timeout_ns = kit->timeout_ns,
+    };
+
+    if (open_origin(kit, opts, err) != 0)
+        return -1;
+    from.origin = kit->origin;
+    if (kf_resolve(&resolved, &from, err) != 0)
+        return -1;
+    kit->digest = resolved.digest;
+    if (open_fetch(kit, opts, err) != 0 || open_layers(kit, opts, &resolved, err) != 0)
+        return -1;
+    return build_tree(kit, resolved.created, err);
+}
+
+int kf_kit_open(struct kf_kit **ret, const struct kf_kit_opts *opts, struct kf_err *err)
+{
+    struct kf_kit *kit;
+    struct kf_ref ref;
+
+    if (kf_ref_parse(&ref, opts->ref, err) != 0)
+        return -1;
+    kit = calloc(1, sizeof(*kit));
+    if (!kit) {
+        kf_ref_fini(&ref);
+        return kf_fail(err, KF_E_NOMEM, "no memory for a kit");
+    }
+    kit->ref = ref;
+    kit->timeout_ns = opts->read_timeout_ns ? opts->read_timeout_ns : DEFAULT_TIMEOUT_NS;
+    kit->name = kf_ref_format(&ref);
+    if (!kit->name) {
+        (void)kf_kit_close(kit, 0); /* nothing was begun */
+        return kf_fail(err, KF_E_NOMEM, "no memory for a kit");
+    }
+    if (open_kit(kit, opts, err) != 0) {
+        (void)kf_fail_wrap(err, "cannot open '%s'", kit->name);
+        (void)kf_kit_close(kit, 0); /* no read was begun: there is nothing to wait for */
+        return -1;
+    }
+    *ret = kit;
+    return 0;
+}
+
+int kf_kit_close(struct kf_kit *kit, int64_t deadline_ns)
+{
+    if (!kit)
+        return 0;
+    if (kit->fetch && kf_fetch_stop(kit->fetch, deadline_ns) != 0)
+        return -1;
+    for (size_t i = 0; kit->layers && i < kit->layer_count; i++)
+        kf_layer_close(kit->layers[i].layer);
+    free(kit->layers);
+    kf_fetch_free(kit->fetch);
+    kf_tree_fini(&kit->tree);
+    kf_origin_close(kit->origin);
+    kf_ref_fini(&kit->ref);
+    free(kit->name);
+    free(kit);
+    return 0;
+}
+
+/* ---- what is in it ---- */
+
+const struct kf_tree *kf_kit_tree(const struct kf_kit *kit)
+{
+    return &kit->tree;
+}
+
+const struct kf_digest *kf_kit_digest(const struct kf_kit *kit)
+{
+    return &kit->digest;
+}
+
+const char *kf_kit_name(const struct kf_kit *kit)
+{
+    return kit->name;
+}
+
+const char *kf_kit_origin(const struct kf_kit *kit)
+{
+    return kit->origin ? kit->origin->kind : "the cache";
+}
+
+struct kf_fetch *kf_kit_fetch(struct kf_kit *kit)
+{
+    return kit->fetch;
+}
+
+size_t kf_kit_layer_count(const struct kf_kit *kit)
+{
+    return kit->layer_count;
+}
+
+const struct kf_kit_layer *kf_kit_layer(const struct kf_kit *kit, size_t index)
+{
+    return &kit->layers[index];
+}
+
+struct kf_file *kf_kit_file(struct kf_kit *kit, uint32_t node, struct kf_err *err)
+{
+    const struct kf_node *which;
+
+    if (node >= kit->tree.count || kit->tree.nodes[node].type != KF_TYPE_FILE) {
+        (void)kf_fail(err, KF_E_ARG, "node %" PRIu32 " of the kit is no file", node);
+        return NULL;
+    }
+    which = &kit->tree.nodes[node];
+    return kf_layer_file(kit->layers[which->layer].layer, which->entry, err);
+}
+
+int kf_kit_copy(struct kf_kit *kit, uint32_t node, uint64_t offset, uint64_t length,
+                int (*write)(void *arg, const void *data, size_t length,
+                             struct kf_err *err),
+                void *arg, struct kf_err *err)
+{
+    struct kf_file *file = kf_kit_file(kit, node, err);
+    uint64_t size;
+    int rc;
+
+    if (!file)
+        return -1;
+    size = kit->tree.nodes[node].size;
+    if (offset > size || length > size - offset)
+        rc = kf_fail(err, KF_E_ARG, "range beyond the end of the file");
+    else
+        rc = kf_copy_range(file, offset, length, kit->timeout_ns, write, arg, err);
+    kf_file_put(file);
+    return rc;
+}

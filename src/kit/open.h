@@ -1,6 +1,7 @@
 /*
  * A kit opened: reference -> manifest -> config -> layers paired with Kitfile entries ->
- * tree. Opening blocks; what is opened is immutable and its files are read asynchronously.
+ * tree. Opening blocks; what is opened is immutable and its files are read
+ * asynchronously.
  */
 #ifndef KF_KIT_OPEN_H
 #define KF_KIT_OPEN_H
@@ -29,13 +30,18 @@ struct kf_kit_opts {
 };
 
 int kf_kit_open(struct kf_kit **ret, const struct kf_kit_opts *opts, struct kf_err *err);
-/* Stops fetching and closes; reads still waiting end with KF_E_CANCELLED. NULL is fine. */
-void kf_kit_close(struct kf_kit *kit, int64_t deadline_ns);
+/* Stops fetching and closes; reads still waiting end with KF_E_CANCELLED. Files must be
+ * put. Free the work queue after it, and close the store last: jobs and writes on their
+ * way use both. -1 when requests outlast the deadline: then nothing is freed, and work
+ * queue and store must be left as they are too, for the process to end with. NULL is
+ * fine. */
+int kf_kit_close(struct kf_kit *kit, int64_t deadline_ns);
 
 const struct kf_tree *kf_kit_tree(const struct kf_kit *kit);
 const struct kf_digest *kf_kit_digest(const struct kf_kit *kit); /* of the manifest */
-const char *kf_kit_name(const struct kf_kit *kit);   /* the reference as given, canonical */
-const char *kf_kit_origin(const struct kf_kit *kit); /* "the registry", "the layout" ... */
+const char *kf_kit_name(const struct kf_kit *kit); /* the reference as given, canonical */
+const char *
+kf_kit_origin(const struct kf_kit *kit); /* "the registry", "the layout" ... */
 struct kf_fetch *kf_kit_fetch(struct kf_kit *kit);
 
 struct kf_kit_layer {
@@ -53,7 +59,8 @@ struct kf_file *kf_kit_file(struct kf_kit *kit, uint32_t node, struct kf_err *er
 
 /* Blocking read of a range of a file, for tools; gives bytes in order to `write`. */
 int kf_kit_copy(struct kf_kit *kit, uint32_t node, uint64_t offset, uint64_t length,
-                int (*write)(void *arg, const void *data, size_t length, struct kf_err *err),
+                int (*write)(void *arg, const void *data, size_t length,
+                             struct kf_err *err),
                 void *arg, struct kf_err *err);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * The description of a kit: the Kitfile as kit stores it in the config blob. Immutable after
- * parsing, owned by the caller, any thread. Field names: kitops pkg/artifact/kitfile.go.
+ * The description of a kit: the Kitfile as kit stores it in the config blob. Immutable
+ * after parsing, owned by the caller, any thread. Field names: kitops
+ * pkg/artifact/kitfile.go.
  */
 #ifndef KF_KITFILE_KITFILE_H
 #define KF_KITFILE_KITFILE_H
@@ -36,16 +37,19 @@ struct kf_kitfile {
     char *manifest_version;
     char *package_name;
     char *package_version;
-    struct kf_entry *entries; /* in layer order: model, parts, code, datasets, docs, prompts,
-                                 MCP servers */
+    struct kf_entry *entries; /* in layer order: model, parts, code, datasets, docs,
+                                 prompts, MCP servers */
     size_t entry_count;
 };
 
 #define KF_KITFILE_LIMIT (4u << 20)
 #define KF_KITFILE_ENTRY_LIMIT 16384u
+/* Of the bytes '{', '[' and ',' together: each may be a value that costs 30 to 230 bytes.
+ */
+#define KF_KITFILE_VALUE_LIMIT (1u << 20)
 
-/* From the config blob, or from a ModelPack manifest's Kitfile annotation (the same JSON).
- * Unknown keys are ignored, as kit does when reading. kitfile/kitfile_json.c */
+/* From the config blob, or from a ModelPack manifest's Kitfile annotation (the same
+ * JSON). Unknown keys are ignored, as kit does when reading. kitfile/kitfile_json.c */
 int kf_kitfile_from_json(struct kf_kitfile *ret, const void *json, size_t length,
                          struct kf_err *err);
 void kf_kitfile_fini(struct kf_kitfile *kitfile);

@@ -1,1 +1,142 @@
 #include "layer/layer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/source.h"
+#include "cache/store.h"
+#include "layer/layer_state.h"
+#include "layer/tar_walk.h"
+
+/* Above what the largest table needs: 2^22 records and 1 GiB of names. */
+#define TABLE_BYTES_LIMIT (UINT64_C(5) << 28)
+
+static int load_table(struct kf_layer *layer)
+{
+    struct kf_buf bytes;
+    struct kf_err why;
+    int rc;
+
+    if (!layer->store)
+        return -1;
+    kf_buf_init(&bytes, TABLE_BYTES_LIMIT);
+    rc = kf_store_load(layer->store, KF_SMALL_TABLE, &layer->digest, &bytes, &why);
+    if (rc == 0) {
+        rc = kf_table_decode(&layer->table, bytes.data, bytes.length, &why);
+        if (rc == 0 && layer->table.stream_size != kf_source_size(layer->source)) {
+            kf_table_fini(&layer->table);
+            rc = kf_fail(&why, KF_E_MALFORMED, "file table of a stream of another size");
+        }
+        if (rc != 0)
+            kf_log(KF_LOG_WARN, "layer", "event=table_damaged layer=%s why=\"%s\"",
+                   layer->source->name, why.message);
+    }
+    kf_buf_fini(&bytes);
+    return rc;
+}
+
+static void save_table(struct kf_layer *layer)
+{
+    struct kf_buf bytes;
+    struct kf_err why;
+
+    if (!layer->store)
+        return;
+    kf_buf_init(&bytes, TABLE_BYTES_LIMIT);
+    if (kf_table_encode(&layer->table, &bytes, &why) != 0 ||
+        kf_store_save(layer->store, KF_SMALL_TABLE, &layer->digest, bytes.data,
+                      bytes.length, &why) != 0)
+        kf_log(KF_LOG_WARN, "layer", "event=table_not_saved layer=%s why=\"%s\"",
+               layer->source->name, why.message);
+    kf_buf_fini(&bytes);
+}
+
+static int make_raw_table(struct kf_layer *layer, const char *path, struct kf_err *err)
+{
+    const struct kf_table_entry entry = {
+        .size = kf_source_size(layer->source),
+        .mode = 0644,
+        .type = KF_TYPE_FILE,
+    };
+    size_t length = strlen(path);
+
+    layer->table.stream_size = entry.size;
+    if (kf_name_check(&path, &length, err) != 0)
+        return -1;
+    if (length == 0)
+        return kf_fail(err, KF_E_MALFORMED, "a file in the place of the root");
+    return kf_table_add(&layer->table, &entry, path, length, err);
+}
+
+static int make_table(struct kf_layer *layer, const struct kf_layer_spec *spec,
+                      struct kf_err *err)
+{
+    char text[KF_DIGEST_TEXT_SIZE];
+    int rc;
+
+    if (!spec->is_tar) {
+        rc = make_raw_table(layer, spec->raw_path, err);
+    } else {
+        if (load_table(layer) == 0)
+            return 0;
+        rc = kf_tar_walk(&layer->table, layer->source, spec->timeout_ns, err);
+        if (rc == 0)
+            save_table(layer);
+    }
+    if (rc != 0)
+        return kf_fail_wrap(err, "layer '%s'", kf_digest_format(&layer->digest, text));
+    return 0;
+}
+
+int kf_layer_open(struct kf_layer **ret, const struct kf_layer_spec *spec,
+                  struct kf_err *err)
+{
+    struct kf_layer *layer = calloc(1, sizeof(*layer));
+
+    if (!layer || pthread_mutex_init(&layer->lock, NULL) != 0) {
+        free(layer);
+        return kf_fail(err, KF_E_NOMEM, "no memory for a layer");
+    }
+    layer->digest = spec->digest;
+    layer->source = kf_source_ref(spec->source);
+    layer->store = spec->store;
+    layer->fetch = spec->fetch;
+    kf_table_init(&layer->table);
+    if (make_table(layer, spec, err) != 0) {
+        kf_layer_close(layer);
+        return -1;
+    }
+    layer->files = calloc((size_t)layer->table.count + 1, sizeof(struct kf_file *));
+    if (!layer->files) {
+        kf_layer_close(layer);
+        return kf_fail(err, KF_E_NOMEM, "no memory for the files of a layer");
+    }
+    *ret = layer;
+    return 0;
+}
+
+void kf_layer_close(struct kf_layer *layer)
+{
+    if (!layer)
+        return;
+    kf_feed_unref(layer->remainder);
+    free(layer->files);
+    kf_table_fini(&layer->table);
+    kf_source_close(layer->source);
+    (void)pthread_mutex_destroy(&layer->lock); /* nobody is left to hold it */
+    free(layer);
+}
+
+const struct kf_table *kf_layer_table(const struct kf_layer *layer)
+{
+    return &layer->table;
+}
+
+const struct kf_digest *kf_layer_digest(const struct kf_layer *layer)
+{
+    return &layer->digest;
+}

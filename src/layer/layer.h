@@ -1,6 +1,7 @@
 /*
- * A layer opened for reading: its file table, and its files' bytes by way of the cache and
- * the fetch queue. Locks itself; its table is immutable.
+ * A layer opened for reading: its file table, and its files' bytes by way of the cache
+ * and the fetch queue. Locks itself; its table is immutable. Plain (uncompressed) layers
+ * only: the blob is the stream.
  *
  * Files of 16 MiB or more are objects of their own, named by layer digest and offset; all
  * else of the layer (headers, smaller files) is one sparse object, the remainder, whose
@@ -22,7 +23,6 @@ struct kf_fetch;
 struct kf_file;
 struct kf_layer;
 struct kf_source;
-struct kf_stats;
 struct kf_store;
 
 #define KF_LARGE_FILE (UINT64_C(16) << 20)
@@ -35,29 +35,36 @@ struct kf_layer_spec {
     const char *raw_path;     /* raw only: its name */
     struct kf_store *store;   /* borrowed; may be NULL */
     struct kf_fetch *fetch;   /* borrowed; outlives */
-    struct kf_stats *stats;   /* borrowed; may be NULL */
-    int64_t timeout_ns;       /* of walking the headers */
+    int64_t timeout_ns;       /* of one request while the headers are walked */
 };
 
 /* Blocking: loads the table from the store, or walks the tar headers in windows of 64 to
- * 256 KiB and saves it. */
-int kf_layer_open(struct kf_layer **ret, const struct kf_layer_spec *spec, struct kf_err *err);
+ * 256 KiB and saves it. A table that is damaged or that cannot be saved costs a walk. */
+int kf_layer_open(struct kf_layer **ret, const struct kf_layer_spec *spec,
+                  struct kf_err *err);
 void kf_layer_close(struct kf_layer *layer); /* files must be put; NULL is fine */
 
 const struct kf_table *kf_layer_table(const struct kf_layer *layer);
 const struct kf_digest *kf_layer_digest(const struct kf_layer *layer);
 
-/* A file being read: one for all its readers, so that they share streams. Counted. */
+/* A file being read: one for all its readers, so that they share streams. Counted: each
+ * call gives a reference to be put. Opens the cache's object, so it may wait for the
+ * disk. KF_E_ARG for a folder. The layer must outlive it. */
 struct kf_file *kf_layer_file(struct kf_layer *layer, uint32_t entry, struct kf_err *err);
-void kf_file_put(struct kf_file *file);
+void kf_file_put(struct kf_file *file); /* NULL is fine */
+uint64_t kf_file_size(const struct kf_file *file);
 
-/* As kf_feed_read and friends; offsets are the file's, `read->offset` included. Also drives
- * readahead. The range must lie inside the file. */
+/* As kf_feed_read and friends, with offsets of the file; both reads drive readahead, so
+ * that a stream is seen however it is answered. The range must lie inside the file.
+ * `read->offset` is changed to the object's on the way: `done` finds that there. `read`
+ * is a reader's own, and the caller's reference to the file lasts until `done` returned.
+ */
 void kf_file_read(struct kf_file *file, struct kf_read *read);
 void kf_file_cancel(struct kf_file *file, struct kf_read *read);
-ssize_t kf_file_read_now(struct kf_file *file, void *data, size_t length, uint64_t offset);
+ssize_t kf_file_read_now(struct kf_file *file, void *data, size_t length,
+                         uint64_t offset);
 
-/* How much of the file is local, without opening anything that is not open: for status. */
+/* About how much of the file is local, what earlier mounts left included: for status. */
 uint64_t kf_layer_local_bytes(struct kf_layer *layer, uint32_t entry);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * The file table of a layer: what files it holds and where their bytes lie in its unpacked
- * stream. Immutable after it was built. Encoded form: docs/formats/cache.md, "File table".
+ * The file table of a layer: what files it holds and where their bytes lie in its
+ * unpacked stream. Immutable after it was built. Encoded form: docs/formats/cache.md,
+ * "File table".
  *
  * Limits: 4,194,304 entries, names of 4096 bytes and 255 a component, 1 GiB of names.
  */
@@ -31,7 +32,7 @@ struct kf_table_entry {
 };
 
 struct kf_table {
-    struct kf_table_entry *entries; /* in archive order */
+    struct kf_table_entry *entries; /* in archive order; a name may come twice */
     uint32_t count;
     char *names; /* not terminated; see kf_table_name */
     uint64_t names_length;
@@ -42,17 +43,28 @@ struct kf_table {
 
 void kf_table_init(struct kf_table *table);
 void kf_table_fini(struct kf_table *table);
-/* `name` is checked by kf_name_check first; sizes against stream_size by the caller. */
+/* `name` is checked by kf_name_check first; sizes against stream_size by the caller.
+ * Where the name is kept is set here, whatever the entry says. */
 int kf_table_add(struct kf_table *table, const struct kf_table_entry *entry,
                  const char *name, size_t name_length, struct kf_err *err);
-const char *kf_table_name(const struct kf_table *table, uint32_t index, size_t *ret_length);
+const char *kf_table_name(const struct kf_table *table, uint32_t index,
+                          size_t *ret_length);
 
+/* Appends to `ret`, within its limit. */
 int kf_table_encode(const struct kf_table *table, struct kf_buf *ret, struct kf_err *err);
-int kf_table_decode(struct kf_table *ret, const void *data, size_t length, struct kf_err *err);
+/* Fills an uninitialized table. Everything is checked: KF_E_MALFORMED, or
+ * KF_E_UNSUPPORTED for a version that we do not know. */
+int kf_table_decode(struct kf_table *ret, const void *data, size_t length,
+                    struct kf_err *err);
 
 /* A path inside a kit, by kit's rules: relative, no empty, "." or ".." component, no ".."
  * anywhere, no NUL, within the limits above. A leading "./" and a trailing slash are cut
  * off first: *name and *length move. "." alone becomes length 0 (the root). */
 int kf_name_check(const char **name, size_t *length, struct kf_err *err);
+
+/* A name from a stranger as it may stand in a message: control bytes become '?', a long
+ * one keeps its end. Returns `out`. */
+#define KF_NAME_TEXT_SIZE 160
+char *kf_name_text(char out[KF_NAME_TEXT_SIZE], const char *name, size_t length);
 
 #endif

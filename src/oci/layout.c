@@ -4,13 +4,13 @@
  * name a file outside of the folder.
  */
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/io.h"
 #include "base/mem.h"
@@ -38,39 +38,51 @@ struct blob {
 
 /* --- a blob as a source --- */
 
-static int copy_range(struct blob *blob, struct kf_source_req *req, struct kf_err *err)
+static int copy_piece(struct blob *blob, struct kf_source_req *req, uint8_t *piece,
+                      size_t length, uint64_t offset)
+{
+    const char *name = blob->source.name;
+    struct kf_err *err = &req->result;
+
+    if (__atomic_load_n(&req->priv, __ATOMIC_ACQUIRE))
+        return kf_fail(err, KF_E_CANCELLED, "cannot read '%s': cancelled", name);
+    if (kf_now_ns() > req->deadline_ns)
+        return kf_fail(err, KF_E_TIMEOUT, "cannot read '%s': timed out", name);
+    if (kf_pread_all(blob->fd, piece, length, offset, name, err) != 0)
+        return -1;
+    kf_stats_add(blob->stats, KF_STAT_FETCHED_BYTES, length);
+    if (req->sink->write(req->sink, piece, length, err) == 0)
+        return 0;
+    return err->kind != KF_E_NONE
+               ? -1
+               : kf_fail(err, KF_E_CANCELLED, "cannot read '%s': stopped", name);
+}
+
+static void copy_range(struct blob *blob, struct kf_source_req *req)
 {
     kf_auto(kf_free) uint8_t *piece = malloc(PIECE);
     uint64_t at = req->offset, end = req->offset + req->length;
 
-    if (!piece)
-        return kf_fail(err, KF_E_NOMEM, "no memory to read '%s'", blob->source.name);
-    while (at < end) {
-        size_t length = (size_t)kf_min_u64(PIECE, end - at);
-
-        if (__atomic_load_n((uintptr_t *)&req->priv, __ATOMIC_ACQUIRE))
-            return kf_fail(err, KF_E_CANCELLED, "reading '%s': cancelled",
-                           blob->source.name);
-        if (kf_pread_all(blob->fd, piece, length, at, blob->source.name, err) != 0)
-            return -1;
-        kf_stats_add(blob->stats, KF_STAT_FETCHED_BYTES, length);
-        if (req->sink->write(req->sink, piece, length, err) != 0)
-            return err->kind != KF_E_NONE
-                       ? -1
-                       : kf_fail(err, KF_E_CANCELLED, "reading '%s': stopped",
-                                 blob->source.name);
-        at += length;
+    if (!piece) {
+        (void)kf_fail(&req->result, KF_E_NOMEM, "no memory to read '%s'",
+                      blob->source.name); /* told to `done` */
+        return;
     }
-    return 0;
+    for (size_t length; at < end; at += length) {
+        length = (size_t)kf_min_u64(PIECE, end - at);
+        if (copy_piece(blob, req, piece, length, at) != 0)
+            return;
+    }
 }
 
 static void run_request(struct kf_job *job)
 {
     struct kf_source_req *req = kf_container_of(job, struct kf_source_req, job);
     struct blob *blob = kf_container_of(req->source, struct blob, source);
-    int rc = req->result.kind == KF_E_NONE ? copy_range(blob, req, &req->result) : -1;
 
-    req->done(req, rc == 0 ? NULL : &req->result);
+    kf_stats_add(blob->stats, KF_STAT_FETCH_REQUESTS, 1);
+    copy_range(blob, req);
+    req->done(req, req->result.kind == KF_E_NONE ? NULL : &req->result);
     kf_source_close(&blob->source); /* the request's reference */
 }
 
@@ -78,20 +90,19 @@ static void submit(struct kf_source *source, struct kf_source_req *req)
 {
     struct blob *blob = kf_container_of(source, struct blob, source);
 
-    (void)kf_source_ref(source); /* until done has run */
+    (void)kf_source_ref(source);         /* until done has run */
+    if (req->result.kind != KF_E_NONE) { /* refused by kf_source_submit */
+        kf_source_finish(req, blob->workq);
+        return;
+    }
     req->job.run = run_request;
-    if (req->length == 0 || req->offset > source->size ||
-        req->length > source->size - req->offset)
-        (void)kf_fail(&req->result, KF_E_ARG, "range outside of '%s'", source->name);
-    else
-        kf_stats_add(blob->stats, KF_STAT_FETCH_REQUESTS, 1);
     kf_workq_submit(blob->workq, &req->job, req->urgency);
 }
 
+/* The mark is in the request: looked at between two pieces. */
 static void cancel(struct kf_source *source, struct kf_source_req *req)
 {
-    (void)source; /* the mark is in the request: looked at between two pieces */
-    __atomic_store_n((uintptr_t *)&req->priv, (uintptr_t)1, __ATOMIC_RELEASE);
+    __atomic_store_n(&req->priv, source, __ATOMIC_RELEASE);
 }
 
 static void destroy(struct kf_source *source)
@@ -119,7 +130,8 @@ static int open_blob(struct layout *layout, const struct kf_desc *desc, int *ret
     int fd;
 
     (void)blob_path(&desc->digest, path, sizeof(path)); /* always fits */
-    fd = openat(layout->fd, path, O_RDONLY | O_CLOEXEC);
+    /* Without O_NONBLOCK a FIFO in the place of a blob would hold us up for ever. */
+    fd = openat(layout->fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return kf_fail_errno(err, "cannot open blob '%s/%s'", layout->dir, path);
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
@@ -167,7 +179,8 @@ static const char *entry_tag(const struct kf_desc *entry)
     return kf_annotation_get(entry->annotations, entry->annotation_count, TAG_ANNOTATION);
 }
 
-static int list_tags(const struct layout *layout, char *out, size_t size)
+/* "a, b, c" for messages, cut when there are many; 0 when there is none. */
+static size_t list_tags(const struct layout *layout, char *out, size_t size)
 {
     size_t used = 0;
 
@@ -179,35 +192,47 @@ static int list_tags(const struct layout *layout, char *out, size_t size)
 
         used += length > 0 ? (size_t)length : 0;
     }
-    return used > 0;
+    return used;
 }
 
-/* The digest of a tag, of a digest in text, or of the only manifest there is. */
-static int find(struct layout *layout, const char *wanted, struct kf_digest *ret,
-                struct kf_err *err)
+static int not_found(const struct layout *layout, const char *wanted, struct kf_err *err)
 {
     char tags[256];
+    bool some = list_tags(layout, tags, sizeof(tags)) > 0;
+
+    if (layout->index.entry_count == 0)
+        return kf_fail(err, KF_E_NOTFOUND, "'%s' is empty", layout->dir);
+    if (!some)
+        return kf_fail(err, KF_E_NOTFOUND, "nothing has a tag in '%s': name a @digest",
+                       layout->dir);
+    if (!*wanted)
+        return kf_fail(err, KF_E_ARG, "several kits in '%s': name a tag (%s)",
+                       layout->dir, tags);
+    return kf_fail(err, KF_E_NOTFOUND, "no such tag '%s' in '%s' (there are: %s)", wanted,
+                   layout->dir, tags);
+}
+
+/* The digest of a tag, of a digest in text, or (nothing wanted) of the only manifest. */
+static int find(const struct layout *layout, const char *wanted, struct kf_digest *ret,
+                struct kf_err *err)
+{
+    const struct kf_index *index = &layout->index;
 
     if (strncmp(wanted, "sha256:", 7) == 0)
         return kf_digest_parse(ret, wanted, strlen(wanted), err);
-    for (size_t i = 0; i < layout->index.entry_count; i++) {
-        const char *tag = entry_tag(&layout->index.entries[i]);
+    if (!*wanted && index->entry_count == 1) {
+        *ret = index->entries[0].digest;
+        return 0;
+    }
+    for (size_t i = 0; *wanted && i < index->entry_count; i++) {
+        const char *tag = entry_tag(&index->entries[i]);
 
-        if (wanted[0] ? tag && strcmp(tag, wanted) == 0
-                      : layout->index.entry_count == 1) {
-            *ret = layout->index.entries[i].digest;
+        if (tag && strcmp(tag, wanted) == 0) {
+            *ret = index->entries[i].digest;
             return 0;
         }
     }
-    if (!list_tags(layout, tags, sizeof(tags)))
-        return kf_fail(err, KF_E_NOTFOUND,
-                       "no tag '%s' in '%s', which has no tags: name a @digest", wanted,
-                       layout->dir);
-    return wanted[0]
-               ? kf_fail(err, KF_E_NOTFOUND, "no tag '%s' in '%s' (there are: %s)",
-                         wanted, layout->dir, tags)
-               : kf_fail(err, KF_E_ARG, "several manifests in '%s': name a tag (%s)",
-                         layout->dir, tags);
+    return not_found(layout, wanted, err);
 }
 
 static int layout_manifest(struct kf_origin *origin, const char *tag_or_digest,
@@ -220,10 +245,11 @@ static int layout_manifest(struct kf_origin *origin, const char *tag_or_digest,
 
     if (find(layout, tag_or_digest, &digest, err) != 0)
         return -1;
-    *ret_digest = digest;
-    (void)blob_path(&digest, path, sizeof(path)); /* always fits */
-    if (known && kf_digest_equal(known, &digest))
+    if (known && kf_digest_equal(known, &digest)) {
+        *ret_digest = digest;
         return 1;
+    }
+    (void)blob_path(&digest, path, sizeof(path)); /* always fits */
     if (kf_load_file(layout->fd, path, ret_bytes, err) != 0)
         return kf_fail_wrap(err, "in '%s'", layout->dir);
     if (kf_digest_of(&actual, ret_bytes->data, ret_bytes->length, err) != 0)
@@ -231,6 +257,7 @@ static int layout_manifest(struct kf_origin *origin, const char *tag_or_digest,
     if (!kf_digest_equal(&actual, &digest))
         return kf_fail(err, KF_E_CORRUPT, "manifest '%s' in '%s' has another digest",
                        kf_digest_format(&digest, text), layout->dir);
+    *ret_digest = digest;
     return 0;
 }
 

@@ -6,8 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
-
-#define ANNOTATION_LIMIT 4096u
+#include "base/mem.h"
 
 static int malformed(struct kf_err *err, const char *what)
 {
@@ -19,9 +18,21 @@ static int no_memory(struct kf_err *err)
     return kf_fail(err, KF_E_NOMEM, "no memory for a manifest");
 }
 
-static void decref(json_t **json)
+KF_DEFINE_AUTO(json, json_t *, json_decref)
+
+static int check_size(const char *json, size_t length, struct kf_err *err)
 {
-    json_decref(*json);
+    size_t values = 0;
+
+    if (length > KF_MANIFEST_LIMIT)
+        return kf_fail(err, KF_E_LIMIT, "manifest of %zu bytes is over the limit of %u",
+                       length, KF_MANIFEST_LIMIT);
+    for (size_t i = 0; i < length; i++)
+        values += json[i] == '{' || json[i] == '[' || json[i] == ',';
+    if (values > KF_MANIFEST_VALUE_LIMIT)
+        return kf_fail(err, KF_E_LIMIT, "manifest with more than %u values",
+                       KF_MANIFEST_VALUE_LIMIT);
+    return 0;
 }
 
 static json_t *load(const void *json, size_t length, struct kf_err *err)
@@ -29,11 +40,8 @@ static json_t *load(const void *json, size_t length, struct kf_err *err)
     json_error_t where;
     json_t *root;
 
-    if (length > KF_MANIFEST_LIMIT) {
-        (void)kf_fail(err, KF_E_LIMIT, "manifest of %zu bytes is over the limit of %u",
-                      length, KF_MANIFEST_LIMIT); /* NULL says it */
+    if (check_size(json, length, err) != 0)
         return NULL;
-    }
     root = json_loadb(json, length, JSON_REJECT_DUPLICATES, &where);
     if (!root)
         (void)kf_fail(err, KF_E_MALFORMED, "malformed manifest: %s", where.text);
@@ -91,8 +99,9 @@ static int take_annotations(json_t *object, struct kf_annotation **ret, size_t *
         return 0;
     if (!json_is_object(annotations))
         return malformed(err, "'annotations' is not an object");
-    if (size > ANNOTATION_LIMIT)
-        return kf_fail(err, KF_E_LIMIT, "more than %u annotations", ANNOTATION_LIMIT);
+    if (size > KF_MANIFEST_ANNOTATION_LIMIT)
+        return kf_fail(err, KF_E_LIMIT, "manifest with more than %u annotations",
+                       KF_MANIFEST_ANNOTATION_LIMIT);
     if (size == 0)
         return 0;
     *ret = calloc(size, sizeof(**ret));
@@ -185,7 +194,7 @@ static int check_version(const json_t *root, struct kf_err *err)
 int kf_manifest_kind(const void *json, size_t length, enum kf_manifest_kind *ret,
                      struct kf_err *err)
 {
-    __attribute__((__cleanup__(decref))) json_t *root = load(json, length, err);
+    kf_auto(kf_auto_json) json_t *root = load(json, length, err);
 
     if (!root)
         return -1;
@@ -218,7 +227,7 @@ static int fill_manifest(struct kf_manifest *manifest, json_t *root, struct kf_e
 int kf_manifest_parse(struct kf_manifest *ret, const void *json, size_t length,
                       struct kf_err *err)
 {
-    __attribute__((__cleanup__(decref))) json_t *root = load(json, length, err);
+    kf_auto(kf_auto_json) json_t *root = load(json, length, err);
     struct kf_manifest manifest = {0};
 
     if (!root)
@@ -251,7 +260,7 @@ void kf_manifest_fini(struct kf_manifest *manifest)
 int kf_index_parse(struct kf_index *ret, const void *json, size_t length,
                    struct kf_err *err)
 {
-    __attribute__((__cleanup__(decref))) json_t *root = load(json, length, err);
+    kf_auto(kf_auto_json) json_t *root = load(json, length, err);
     struct kf_index index = {0};
 
     if (!root)

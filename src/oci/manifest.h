@@ -2,9 +2,11 @@
  * Descriptors, image manifests and image indexes from JSON (OCI image spec 1.1,
  * manifest.md, image-index.md, descriptor.md). Pure; owned results; any thread.
  *
- * Limits: 4 MiB of JSON, 16,384 layers or index entries, JSON nesting of 64; a size is a
- * non-negative integer below 2^63. A missing `mediaType` is allowed (kit <= 1.14 writes
- * none), `"layers": null` is no layers. Duplicate JSON keys are KF_E_MALFORMED.
+ * Limits: 4 MiB of JSON, nesting of 2048 (jansson's), 16,384 layers or index entries,
+ * 4096 annotations of one thing, and 1,048,576 of the bytes '{', '[' and ',' together:
+ * each may be a value that costs 30 to 230 bytes of memory. A size is a non-negative
+ * integer below 2^63. A missing `mediaType` is allowed (kit <= 1.14 writes none),
+ * `"layers": null` is no layers. Duplicate JSON keys are KF_E_MALFORMED.
  */
 #ifndef KF_OCI_MANIFEST_H
 #define KF_OCI_MANIFEST_H
@@ -18,6 +20,8 @@ struct kf_err;
 
 #define KF_MANIFEST_LIMIT (4u << 20)
 #define KF_MANIFEST_LAYER_LIMIT 16384u
+#define KF_MANIFEST_ANNOTATION_LIMIT 4096u
+#define KF_MANIFEST_VALUE_LIMIT (1u << 20)
 
 struct kf_annotation {
     char *key;
@@ -56,7 +60,8 @@ int kf_manifest_kind(const void *json, size_t length, enum kf_manifest_kind *ret
 int kf_manifest_parse(struct kf_manifest *ret, const void *json, size_t length,
                       struct kf_err *err);
 void kf_manifest_fini(struct kf_manifest *manifest);
-int kf_index_parse(struct kf_index *ret, const void *json, size_t length, struct kf_err *err);
+int kf_index_parse(struct kf_index *ret, const void *json, size_t length,
+                   struct kf_err *err);
 void kf_index_fini(struct kf_index *index);
 
 /* The value, or NULL; borrowed. */

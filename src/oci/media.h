@@ -1,7 +1,8 @@
 /*
  * The media types we know: what a layer descriptor's mediaType says about its content.
  *   application/vnd.kitops.modelkit.<base>.v1.(tar|raw)[+gzip|+zstd]
- *   application/vnd.cncf.model.<base>.v1.(tar|raw)[+gzip|+zstd]   (old prefix: vnd.cnai.model)
+ *   application/vnd.cncf.model.<base>.v1.(tar|raw)[+gzip|+zstd]   (once vnd.cnai.model)
+ *
  * Sources: kitops pkg/lib/constants/mediatype, ModelPack specs-go/v1/mediatype.go. Pure.
  */
 #ifndef KF_OCI_MEDIA_H

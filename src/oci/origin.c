@@ -13,9 +13,10 @@ int kf_origin_open(struct kf_origin **ret, const struct kf_ref *ref,
     if (ref->where == KF_REF_LAYOUT)
         return kf_layout_open(ret, ref, opts, err);
     if (ref->where == KF_REF_STORE || strcmp(ref->registry, "localhost") == 0)
-        return kf_fail(err, KF_E_UNSUPPORTED,
-                       "kit's local store is not supported yet: name a registry, or a layout "
-                       "folder as oci:DIR");
+        return kf_fail(
+            err, KF_E_UNSUPPORTED,
+            "kit's local store is not supported yet: name a registry, or a layout "
+            "folder as oci:DIR");
     return kf_registry_open(ret, ref, opts, err);
 }
 
@@ -29,7 +30,8 @@ int kf_origin_manifest(struct kf_origin *origin, const char *tag_or_digest,
                        const struct kf_digest *known, struct kf_buf *ret_bytes,
                        struct kf_digest *ret_digest, struct kf_err *err)
 {
-    return origin->ops->manifest(origin, tag_or_digest, known, ret_bytes, ret_digest, err);
+    return origin->ops->manifest(origin, tag_or_digest, known, ret_bytes, ret_digest,
+                                 err);
 }
 
 struct kf_source *kf_origin_blob(struct kf_origin *origin, const struct kf_desc *desc,
@@ -64,8 +66,9 @@ int kf_origin_blob_bytes(struct kf_origin *origin, const struct kf_desc *desc,
 
     (void)kf_digest_format(&desc->digest, text);
     if (desc->size > ret->limit - ret->length)
-        return kf_fail(err, KF_E_LIMIT, "blob '%s' of %llu bytes is over the limit of %zu",
-                       text, (unsigned long long)desc->size, ret->limit);
+        return kf_fail(err, KF_E_LIMIT,
+                       "blob '%s' of %llu bytes is over the limit of %zu", text,
+                       (unsigned long long)desc->size, ret->limit);
     data = malloc(desc->size + 1);
     if (!data)
         return kf_fail(err, KF_E_NOMEM, "no memory for blob '%s'", text);
@@ -73,8 +76,8 @@ int kf_origin_blob_bytes(struct kf_origin *origin, const struct kf_desc *desc,
         kf_digest_of(&digest, data, desc->size, err) != 0)
         return -1;
     if (!kf_digest_equal(&digest, &desc->digest))
-        return kf_fail(err, KF_E_CORRUPT, "blob '%s' has other content than its digest says",
-                       text);
+        return kf_fail(err, KF_E_CORRUPT,
+                       "blob '%s' has other content than its digest says", text);
     return kf_buf_append(ret, data, desc->size, err);
 }
 

@@ -1,7 +1,7 @@
 /*
- * Where a kit comes from: one repository of a registry, an OCI layout folder, kit's store.
- * The calls block (for opening and for tools; never on a FUSE, network or work-queue
- * thread) except that the sources they give are asynchronous. Locks itself.
+ * Where a kit comes from: one repository of a registry, an OCI layout folder, kit's
+ * store. The calls block (for opening and for tools; never on a FUSE, network or
+ * work-queue thread) except that the sources they give are asynchronous. Locks itself.
  */
 #ifndef KF_OCI_ORIGIN_H
 #define KF_OCI_ORIGIN_H
@@ -58,16 +58,17 @@ int kf_origin_open(struct kf_origin **ret, const struct kf_ref *ref,
                    const struct kf_origin_opts *opts, struct kf_err *err);
 void kf_origin_close(struct kf_origin *origin); /* NULL is fine; sources may outlive it */
 
-/* Fetches a manifest or index by tag or digest and checks its digest: the one asked for, or
- * for a tag the one that the registry named. Returns 0 with bytes and digest, or 1 when
- * `known` (may be NULL) is what the origin has: nothing but the digest is returned then.
- * An unknown tag is KF_E_NOTFOUND. */
+/* Fetches a manifest or index by tag or digest and checks its digest: the one asked for,
+ * or for a tag the one that the registry named. Returns 0 with bytes and digest, or 1
+ * when `known` (may be NULL) is what the origin has: nothing but the digest is returned
+ * then. An unknown tag is KF_E_NOTFOUND. */
 int kf_origin_manifest(struct kf_origin *origin, const char *tag_or_digest,
                        const struct kf_digest *known, struct kf_buf *ret_bytes,
                        struct kf_digest *ret_digest, struct kf_err *err);
 
-/* A source over a blob; sends nothing by itself. Size and digest are the descriptor's: the
- * source checks lengths, whoever knows chunk digests checks content. NULL on failure. */
+/* A source over a blob; sends nothing by itself. Size and digest are the descriptor's:
+ * the source checks lengths, whoever knows chunk digests checks content. NULL on failure.
+ */
 struct kf_source *kf_origin_blob(struct kf_origin *origin, const struct kf_desc *desc,
                                  struct kf_err *err);
 

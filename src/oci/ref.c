@@ -12,6 +12,7 @@
 #define LOCAL "localhost"
 #define HUB "docker.io"
 #define HUB_API "registry-1.docker.io"
+#define NAMELESS "_" /* kit's repository of a bare digest */
 
 static const struct {
     const char *prefix;
@@ -84,11 +85,29 @@ static bool is_tag(const char *text)
     return true;
 }
 
-/* host, host:port, [v6]:port: what may stand in an address, no more. */
+#define DIGITS "0123456789"
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+/* host[:port], [v6][:port]: it goes into addresses as it is. */
 static bool is_registry(const char *text)
 {
-    return *text && strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                 "0123456789.-_:[]") == strlen(text);
+    size_t host, port;
+
+    if (text[0] == '[') {
+        host = strspn(text + 1, DIGITS "abcdefABCDEF:.");
+        if (host == 0 || text[1 + host] != ']')
+            return false;
+        text += host + 2;
+    } else {
+        host = strspn(text, LETTERS DIGITS "._-");
+        if (host == 0)
+            return false;
+        text += host;
+    }
+    if (*text == '\0')
+        return true;
+    port = strspn(text + 1, DIGITS);
+    return *text == ':' && port >= 1 && port <= 5 && text[1 + port] == '\0';
 }
 
 static int no_memory(struct kf_err *err)
@@ -122,8 +141,7 @@ static int take_tag(struct kf_ref *ref, const char *text, struct kf_err *err)
     return copy(&ref->tag, text, strlen(text), err);
 }
 
-/* DIR[:TAG|@digest]: a tag has no slash, so a colon inside the folder's path stays there.
- */
+/* DIR[:TAG|@digest]: a tag has no slash, so a colon in the folder's path stays there. */
 static int parse_layout(struct kf_ref *ref, const char *text, struct kf_err *err)
 {
     const char *at = strrchr(text, '@'), *colon;
@@ -158,7 +176,8 @@ static int take_repository(struct kf_ref *ref, const char *text, size_t length,
         ref->repository = NULL;
         return no_memory(err);
     }
-    if (!is_repository(ref->repository))
+    if (!is_repository(ref->repository) &&
+        (strcmp(ref->registry, LOCAL) != 0 || strcmp(ref->repository, NAMELESS) != 0))
         return kf_fail(err, KF_E_ARG,
                        "invalid repository '%s' (lower case letters, digits and . _ - /)",
                        ref->repository);
@@ -208,7 +227,7 @@ static int parse_bare_digest(struct kf_ref *ref, const char *text, struct kf_err
     if (take_digest(ref, text, err) != 0 ||
         copy(&ref->registry, LOCAL, strlen(LOCAL), err) != 0)
         return -1;
-    return copy(&ref->repository, "_", 1, err);
+    return copy(&ref->repository, NAMELESS, strlen(NAMELESS), err);
 }
 
 int kf_ref_parse(struct kf_ref *ret, const char *text, struct kf_err *err)

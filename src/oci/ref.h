@@ -6,13 +6,14 @@
  *     store:REF                                kit's local store
  *     oci://REF  kit://REF  docker://REF       the registry, whatever the store holds
  *
- * The first component is a registry only if it contains '.' or ':'; otherwise the registry
- * is "localhost", meaning the local store only. `docker.io` is contacted as
+ * The first component is a registry only if it contains '.' or ':'; otherwise the
+ * registry is "localhost", meaning the local store only. `docker.io` is contacted as
  * registry-1.docker.io (kf_ref_api_host), one-component names there get `library/`.
  * `repo:tag@digest`: the digest counts, the tag is kept for display. Names follow the
- * distribution spec (repository [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/...)*, at most 255 bytes
- * with the host; tag [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}); anything else is KF_E_ARG with a
- * message that names the offending part. No default tag: callers decide. Pure; any thread.
+ * distribution spec (repository [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/...)*, at most 255
+ * bytes with the host; tag [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}); anything else is KF_E_ARG
+ * with a message that names the offending part. No default tag: callers decide. Pure; any
+ * thread.
  */
 #ifndef KF_OCI_REF_H
 #define KF_OCI_REF_H
@@ -47,7 +48,8 @@ void kf_ref_fini(struct kf_ref *ref);
 char *kf_ref_format(const struct kf_ref *ref);
 /* The same without tag and digest: what `@digest` can be put behind. */
 char *kf_ref_format_name(const struct kf_ref *ref);
-/* The host to contact: "registry-1.docker.io" for Docker Hub's names. Borrowed from ref. */
+/* The host to contact: "registry-1.docker.io" for Docker Hub's names. Borrowed from ref.
+ */
 const char *kf_ref_api_host(const struct kf_ref *ref);
 
 #endif

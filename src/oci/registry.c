@@ -213,7 +213,8 @@ static int check_manifest(const struct kf_registry *registry, const struct call 
     if (!named || kf_digest_parse(&expected, named, strlen(named), NULL) != 0)
         return 0; /* a hint of another algorithm, or none */
     if (!kf_digest_equal(&expected, ret))
-        return kf_fail(err, KF_E_CORRUPT, "'%s' sent a manifest that is not '%s'",
+        return kf_fail(err, KF_E_CORRUPT,
+                       "'%s' sent a manifest with another digest than '%s'",
                        registry->host, kf_digest_format(&expected, text));
     return 0;
 }

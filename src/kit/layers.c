@@ -1,0 +1,104 @@
+#include "kit/layers.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/source.h"
+#include "kit/absent.h"
+#include "kit/open.h"
+#include "kit/pair.h"
+#include "layer/layer.h"
+#include "oci/manifest.h"
+#include "oci/origin.h"
+
+struct opening {
+    struct kf_kit_layer *layers;
+    const struct kf_pair *pairs;
+    size_t count;
+    const struct kf_layers_from *from;
+    pthread_mutex_t lock;
+    size_t next;         /* lock */
+    bool failed;         /* lock */
+    struct kf_err error; /* of the first failure; lock */
+};
+
+static int open_one(const struct opening *opening, size_t index, struct kf_err *err)
+{
+    const struct kf_layers_from *from = opening->from;
+    const struct kf_pair *pair = &opening->pairs[index];
+    struct kf_kit_layer *layer = &opening->layers[index];
+    struct kf_layer_spec spec = {
+        .digest = pair->desc->digest,
+        .is_tar = true,
+        .store = from->store,
+        .fetch = from->fetch,
+        .timeout_ns = from->timeout_ns,
+    };
+    int rc;
+
+    spec.source = from->origin ? kf_origin_blob(from->origin, pair->desc, err)
+                               : kf_absent_new(pair->desc, from->workq, err);
+    if (!spec.source)
+        return -1;
+    layer->kind = pair->kind;
+    layer->form = kf_media_layer_form(pair->media);
+    layer->size = pair->desc->size;
+    layer->digest = pair->desc->digest;
+    rc = kf_layer_open(&layer->layer, &spec, err);
+    kf_source_close(spec.source);
+    return rc;
+}
+
+/* Takes the next layer until none is left or one has failed. */
+static void *open_some(void *arg)
+{
+    struct opening *opening = arg;
+    struct kf_err err;
+    int rc = 0;
+
+    for (;;) {
+        size_t index = 0;
+        bool more;
+
+        (void)pthread_mutex_lock(&opening->lock);
+        if (rc != 0 && !opening->failed) {
+            opening->failed = true;
+            opening->error = err;
+        }
+        more = !opening->failed && opening->next < opening->count;
+        if (more)
+            index = opening->next++;
+        (void)pthread_mutex_unlock(&opening->lock);
+        if (!more)
+            return NULL;
+        rc = open_one(opening, index, &err);
+    }
+}
+
+int kf_open_layers(struct kf_kit_layer *layers, const struct kf_pair *pairs, size_t count,
+                   const struct kf_layers_from *from, struct kf_err *err)
+{
+    struct opening opening = {
+        .layers = layers, .pairs = pairs, .count = count, .from = from};
+    pthread_t helpers[KF_LAYERS_AT_ONCE - 1];
+    size_t wanted = kf_min_u64(count ? count - 1 : 0, KF_ARRAY_LEN(helpers));
+    size_t started = 0;
+
+    if (pthread_mutex_init(&opening.lock, NULL) != 0)
+        return kf_fail(err, KF_E_NOMEM, "no memory for a lock");
+    /* With fewer helpers than wanted it only takes longer. */
+    while (started < wanted &&
+           pthread_create(&helpers[started], NULL, open_some, &opening) == 0)
+        started++;
+    (void)open_some(&opening);
+    for (size_t i = 0; i < started; i++)
+        (void)pthread_join(helpers[i], NULL); /* cannot fail: ours, joined once */
+    (void)pthread_mutex_destroy(&opening.lock);
+    if (!opening.failed)
+        return 0;
+    if (err)
+        *err = opening.error;
+    return -1;
+}

@@ -1,0 +1,163 @@
+#include "kit/pair.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "kitfile/kitfile.h"
+#include "layer/table.h"
+#include "oci/manifest.h"
+#include "oci/ref.h"
+
+struct pairing {
+    const struct kf_manifest *manifest;
+    bool *used; /* by layer */
+    struct kf_pair *pairs;
+    size_t count;
+};
+
+static void pairing_fini(struct pairing *pairing)
+{
+    free(pairing->used);
+    free(pairing->pairs);
+}
+
+static int add_pair(struct pairing *pairing, size_t layer, const char *kind,
+                    struct kf_err *err)
+{
+    const struct kf_desc *desc = &pairing->manifest->layers[layer];
+    struct kf_media media = kf_media_parse_layer(desc->media_type);
+    char digest[KF_DIGEST_TEXT_SIZE], type[KF_NAME_TEXT_SIZE];
+
+    (void)kf_digest_format(&desc->digest, digest);
+    if (media.family == KF_FAMILY_UNKNOWN)
+        return kf_fail(err, KF_E_UNSUPPORTED, "layer '%s' has the unknown type '%s'",
+                       digest,
+                       kf_name_text(type, desc->media_type, strlen(desc->media_type)));
+    if (media.pack != KF_PACK_TAR || media.compression != KF_COMPRESSION_NONE)
+        return kf_fail(err, KF_E_UNSUPPORTED,
+                       "layer '%s' (%s): form '%s' is not supported yet", digest, kind,
+                       kf_media_layer_form(media));
+    pairing->used[layer] = true;
+    pairing->pairs[pairing->count++] = (struct kf_pair){desc, media, kind};
+    return 0;
+}
+
+/* A model's path "looks like" a reference to kit if it holds ':' or '@' and parses. */
+static bool is_reference(const struct kf_entry *entry)
+{
+    struct kf_ref ref;
+    struct kf_err why;
+
+    if (entry->kind != KF_ENTRY_MODEL || !entry->path || !strpbrk(entry->path, ":@") ||
+        kf_ref_parse(&ref, entry->path, &why) != 0)
+        return false;
+    kf_ref_fini(&ref);
+    return true;
+}
+
+/* The first unused layer of that digest, looked for from `expected` on, where kit puts
+ * it; layer_count when there is none. */
+static size_t find_layer(const struct pairing *pairing, const struct kf_digest *digest,
+                         size_t expected)
+{
+    size_t count = pairing->manifest->layer_count;
+
+    for (size_t i = 0; i < count; i++) {
+        size_t at = (expected + i) % count;
+
+        if (!pairing->used[at] &&
+            kf_digest_equal(&pairing->manifest->layers[at].digest, digest))
+            return at;
+    }
+    return count;
+}
+
+static int pair_entry(struct pairing *pairing, const struct kf_entry *entry,
+                      struct kf_err *err)
+{
+    const char *kind = kf_entry_kind_name(entry->kind);
+    const char *path = entry->path ? entry->path : "";
+    char text[KF_NAME_TEXT_SIZE];
+    size_t layer;
+
+    if (!entry->has_digest && is_reference(entry))
+        return kf_fail(err, KF_E_UNSUPPORTED,
+                       "the model refers to another kit, '%s': not supported yet",
+                       kf_name_text(text, path, strlen(path)));
+    if (!entry->has_digest)
+        return 0;
+    layer = find_layer(pairing, &entry->digest, pairing->count);
+    if (layer == pairing->manifest->layer_count)
+        return kf_fail(err, KF_E_MALFORMED, "the manifest has no layer for %s '%s'", kind,
+                       kf_name_text(text, path, strlen(path)));
+    return add_pair(pairing, layer, kind, err);
+}
+
+static int pair_entries(struct pairing *pairing, const struct kf_kitfile *kitfile,
+                        struct kf_err *err)
+{
+    for (size_t i = 0; i < kitfile->entry_count; i++) {
+        if (pair_entry(pairing, &kitfile->entries[i], err) != 0)
+            return -1;
+    }
+    /* Before kit 0.5 the config had no digests. */
+    if (pairing->count == 0 && pairing->manifest->layer_count > 0 &&
+        kitfile->entry_count > 0)
+        return kf_fail(
+            err, KF_E_UNSUPPORTED,
+            "the config names no layer digests (kit before 0.5): not supported "
+            "yet");
+    return 0;
+}
+
+static int take_known_layers(struct pairing *pairing, struct kf_err *err)
+{
+    for (size_t i = 0; i < pairing->manifest->layer_count; i++) {
+        struct kf_media media =
+            kf_media_parse_layer(pairing->manifest->layers[i].media_type);
+
+        if (media.family != KF_FAMILY_UNKNOWN &&
+            add_pair(pairing, i, kf_base_name(media.base), err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void log_unused(const struct pairing *pairing)
+{
+    for (size_t i = 0; i < pairing->manifest->layer_count; i++) {
+        const struct kf_desc *desc = &pairing->manifest->layers[i];
+        char digest[KF_DIGEST_TEXT_SIZE], type[KF_NAME_TEXT_SIZE];
+
+        if (!pairing->used[i] && strcmp(desc->media_type, KF_MEDIA_TOC) != 0)
+            kf_log(KF_LOG_WARN, "kit", "event=layer_left_out layer=%s type=\"%s\"",
+                   kf_digest_format(&desc->digest, digest),
+                   kf_name_text(type, desc->media_type, strlen(desc->media_type)));
+    }
+}
+
+int kf_pair_layers(struct kf_pair **ret, size_t *ret_count,
+                   const struct kf_manifest *manifest, const struct kf_kitfile *kitfile,
+                   struct kf_err *err)
+{
+    kf_auto(pairing_fini) struct pairing pairing = {
+        .manifest = manifest,
+        .used = calloc(manifest->layer_count + 1, sizeof(bool)),
+        .pairs = calloc(manifest->layer_count + 1, sizeof(struct kf_pair)),
+    };
+
+    if (!pairing.used || !pairing.pairs)
+        return kf_fail(err, KF_E_NOMEM, "no memory for %zu layers",
+                       manifest->layer_count);
+    if ((kitfile ? pair_entries(&pairing, kitfile, err)
+                 : take_known_layers(&pairing, err)))
+        return -1;
+    log_unused(&pairing);
+    *ret_count = pairing.count;
+    *ret = kf_steal(pairing.pairs);
+    return 0;
+}

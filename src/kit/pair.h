@@ -1,0 +1,36 @@
+/*
+ * The layers of a manifest and the Kitfile entries they belong to. Pure.
+ *
+ * Each entry with a digest has one layer, and kit writes both in one order; they are
+ * paired in that order and by digest (two entries of equal bytes have equal digests). An
+ * entry without digest has no layer: a model without path or by reference. A layer that
+ * no entry has is left out, as kit >= 1.15 does. Without a Kitfile (a ModelPack that kit
+ * did not make) every layer of a known type counts.
+ */
+#ifndef KF_KIT_PAIR_H
+#define KF_KIT_PAIR_H
+
+#include <stddef.h>
+
+#include "oci/media.h"
+
+struct kf_desc;
+struct kf_err;
+struct kf_kitfile;
+struct kf_manifest;
+
+struct kf_pair {
+    const struct kf_desc *desc; /* borrowed from the manifest */
+    struct kf_media media;
+    const char *kind; /* "model", "prompt" ...; static */
+};
+
+/* The pairs, yours to free. KF_E_UNSUPPORTED for what cannot be mounted so far, named:
+ * references to other kits, kits of before kit 0.5 (no digests), layers that are not
+ * plain tar. KF_E_MALFORMED for an entry whose layer is not there. `kitfile` may be NULL.
+ */
+int kf_pair_layers(struct kf_pair **ret, size_t *ret_count,
+                   const struct kf_manifest *manifest, const struct kf_kitfile *kitfile,
+                   struct kf_err *err);
+
+#endif

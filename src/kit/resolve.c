@@ -1,0 +1,370 @@
+#include "kit/resolve.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cache/store.h"
+#include "layer/table.h"
+#include "oci/origin.h"
+#include "oci/ref.h"
+
+#define INDEX_NESTING 2
+#define DIGESTS_SHOWN 4 /* in the message about an index of several kits */
+
+#define KITFILE_ANNOTATION "ml.kitops.modelkit.kitfile"
+#define CREATED_ANNOTATION "org.opencontainers.image.created"
+
+/* ---- small files of the cache ---- */
+
+static int load_blob(struct kf_store *store, const struct kf_digest *digest,
+                     struct kf_buf *ret)
+{
+    struct kf_err why; /* absent or damaged: fetched again */
+
+    return store ? kf_store_load(store, KF_SMALL_BLOB, digest, ret, &why) : -1;
+}
+
+static void save(struct kf_store *store, enum kf_small kind, const struct kf_digest *key,
+                 const void *data, size_t length)
+{
+    struct kf_err why;
+
+    if (store && kf_store_save(store, kind, key, data, length, &why) != 0)
+        kf_log(KF_LOG_WARN, "kit", "event=not_saved why=\"%s\"", why.message);
+}
+
+/* The key that a tag's last digest is kept under. */
+static int tag_key(const struct kf_ref *ref, struct kf_digest *ret, struct kf_err *err)
+{
+    struct kf_buf text;
+    int rc;
+
+    kf_buf_init(&text, 4096);
+    rc = kf_buf_printf(&text, err, "%s/%s:%s", ref->registry, ref->repository, ref->tag);
+    if (rc == 0)
+        rc = kf_digest_of(ret, text.data, text.length, err);
+    kf_buf_fini(&text);
+    return rc;
+}
+
+static bool load_tag(struct kf_store *store, const struct kf_digest *key,
+                     struct kf_digest *ret)
+{
+    struct kf_buf text;
+    struct kf_err why; /* not known: asked for */
+    bool found;
+
+    if (!store)
+        return false;
+    kf_buf_init(&text, KF_DIGEST_TEXT_SIZE);
+    found = kf_store_load(store, KF_SMALL_TAG, key, &text, &why) == 0 &&
+            kf_digest_parse(ret, (const char *)text.data, text.length, &why) == 0;
+    kf_buf_fini(&text);
+    return found;
+}
+
+/* ---- the manifest ---- */
+
+/* Manifest or index by tag or digest; `known` is the digest that it has as far as we
+ * know, or NULL. */
+static int get_manifest(const struct kf_resolve_from *from, const char *which,
+                        const struct kf_digest *known, struct kf_buf *ret,
+                        struct kf_digest *ret_digest, struct kf_err *err)
+{
+    bool cached = known && load_blob(from->store, known, ret) == 0;
+    enum kf_manifest_kind kind;
+    struct kf_buf fresh;
+    int rc;
+
+    if (!from->origin && !cached)
+        return kf_fail(err, KF_E_NOTFOUND,
+                       "manifest '%s' is not in the cache, and this is offline", which);
+    if (!from->origin) {
+        *ret_digest = *known;
+        return 0;
+    }
+    kf_buf_init(&fresh, KF_MANIFEST_LIMIT);
+    rc = kf_origin_manifest(from->origin, which, cached ? known : NULL, &fresh,
+                            ret_digest, err);
+    if (rc == 0 && kf_manifest_kind(fresh.data, fresh.length, &kind, err) != 0)
+        rc = -1; /* nothing is kept of what is no manifest */
+    if (rc == 0) {
+        save(from->store, KF_SMALL_BLOB, ret_digest, fresh.data, fresh.length);
+        kf_buf_fini(ret);
+        *ret = fresh;
+        return 0;
+    }
+    kf_buf_fini(&fresh);
+    return rc < 0 ? -1 : 0;
+}
+
+/* What the reference names: by digest, or by tag with the digest remembered for it. */
+static int get_first(const struct kf_resolve_from *from, struct kf_buf *ret,
+                     struct kf_digest *ret_digest, struct kf_err *err)
+{
+    const struct kf_ref *ref = from->ref;
+    char text[KF_DIGEST_TEXT_SIZE];
+    struct kf_digest key, known;
+    bool is_known;
+
+    if (ref->has_digest)
+        return get_manifest(from, kf_digest_format(&ref->digest, text), &ref->digest, ret,
+                            ret_digest, err);
+    /* A layout of one manifest needs no tag; its tags are read as quickly as ours. */
+    if (ref->where == KF_REF_LAYOUT)
+        return get_manifest(from, ref->tag ? ref->tag : "", NULL, ret, ret_digest, err);
+    if (!ref->tag)
+        return kf_fail(err, KF_E_ARG, "the reference has neither tag nor digest");
+    if (tag_key(ref, &key, err) != 0)
+        return -1;
+    is_known = load_tag(from->store, &key, &known);
+    if (get_manifest(from, ref->tag, is_known ? &known : NULL, ret, ret_digest, err) != 0)
+        return -1;
+    if (!is_known || !kf_digest_equal(&known, ret_digest)) {
+        (void)kf_digest_format(ret_digest, text);
+        save(from->store, KF_SMALL_TAG, &key, text, strlen(text));
+    }
+    return 0;
+}
+
+static bool is_kit(const struct kf_desc *entry)
+{
+    return entry->artifact_type &&
+           kf_media_artifact_family(entry->artifact_type) != KF_FAMILY_UNKNOWN;
+}
+
+static int fail_ambiguous(const struct kf_index *index, struct kf_err *err)
+{
+    char list[DIGESTS_SHOWN * (KF_DIGEST_TEXT_SIZE + 1) + 4] = "";
+    size_t used = 0, shown = 0;
+
+    for (size_t i = 0; i < index->entry_count && shown < DIGESTS_SHOWN; i++) {
+        char text[KF_DIGEST_TEXT_SIZE];
+
+        if (is_kit(&index->entries[i])) {
+            used += (size_t)snprintf(list + used, sizeof(list) - used, " %s",
+                                     kf_digest_format(&index->entries[i].digest, text));
+            shown++;
+        }
+    }
+    return kf_fail(err, KF_E_ARG, "an index of several kits; name one by its digest:%s%s",
+                   list, shown == DIGESTS_SHOWN ? " ..." : "");
+}
+
+/* The entry of an index that is meant: the only one, or the only kit. */
+static int choose(const struct kf_index *index, struct kf_digest *ret, struct kf_err *err)
+{
+    const struct kf_desc *kit = NULL;
+    size_t kits = 0;
+
+    for (size_t i = 0; i < index->entry_count; i++) {
+        if (is_kit(&index->entries[i])) {
+            kit = &index->entries[i];
+            kits++;
+        }
+    }
+    if (index->entry_count == 1)
+        kit = &index->entries[0];
+    else if (kits > 1)
+        return fail_ambiguous(index, err);
+    if (!kit)
+        return kf_fail(err, KF_E_UNSUPPORTED, "an index without any ModelKit");
+    *ret = kit->digest;
+    return 0;
+}
+
+static int choose_from(const struct kf_buf *bytes, struct kf_digest *ret,
+                       struct kf_err *err)
+{
+    struct kf_index index;
+    int rc;
+
+    if (kf_index_parse(&index, bytes->data, bytes->length, err) != 0)
+        return -1;
+    rc = choose(&index, ret, err);
+    kf_index_fini(&index);
+    return rc;
+}
+
+/* Bytes and digest of the manifest, through indexes. */
+static int find_manifest(const struct kf_resolve_from *from, struct kf_buf *bytes,
+                         struct kf_digest *ret_digest, struct kf_err *err)
+{
+    if (get_first(from, bytes, ret_digest, err) != 0)
+        return -1;
+    for (unsigned depth = 0;; depth++) {
+        enum kf_manifest_kind kind;
+        char text[KF_DIGEST_TEXT_SIZE];
+        struct kf_digest next;
+
+        if (kf_manifest_kind(bytes->data, bytes->length, &kind, err) != 0)
+            return -1;
+        if (kind == KF_KIND_MANIFEST)
+            return 0;
+        if (depth == INDEX_NESTING)
+            return kf_fail(err, KF_E_LIMIT, "indexes nested more than %u deep",
+                           INDEX_NESTING);
+        if (choose_from(bytes, &next, err) != 0)
+            return -1;
+        kf_buf_clear(bytes);
+        if (get_manifest(from, kf_digest_format(&next, text), &next, bytes, ret_digest,
+                         err) != 0)
+            return -1;
+    }
+}
+
+/* ---- the Kitfile ---- */
+
+/* The KitOps pair is asked first, as kit does. */
+static enum kf_family family_of(const struct kf_manifest *manifest)
+{
+    enum kf_family artifact = manifest->artifact_type
+                                  ? kf_media_artifact_family(manifest->artifact_type)
+                                  : KF_FAMILY_UNKNOWN;
+    enum kf_family config = kf_media_config_family(manifest->config.media_type);
+
+    if (artifact == KF_FAMILY_MODELKIT || config == KF_FAMILY_MODELKIT)
+        return KF_FAMILY_MODELKIT;
+    return artifact != KF_FAMILY_UNKNOWN ? artifact : config;
+}
+
+static int get_config(const struct kf_resolve_from *from, const struct kf_desc *config,
+                      struct kf_buf *ret, struct kf_err *err)
+{
+    char text[KF_DIGEST_TEXT_SIZE];
+
+    if (load_blob(from->store, &config->digest, ret) == 0)
+        return 0;
+    if (!from->origin)
+        return kf_fail(err, KF_E_NOTFOUND,
+                       "config '%s' is not in the cache, and this is offline",
+                       kf_digest_format(&config->digest, text));
+    if (kf_origin_blob_bytes(from->origin, config, from->timeout_ns, ret, err) != 0)
+        return -1;
+    save(from->store, KF_SMALL_BLOB, &config->digest, ret->data, ret->length);
+    return 0;
+}
+
+static int read_kitfile(struct kf_resolved *resolved, const struct kf_resolve_from *from,
+                        struct kf_err *err)
+{
+    const struct kf_manifest *manifest = &resolved->manifest;
+    const char *text;
+    struct kf_buf bytes;
+    int rc;
+
+    if (resolved->family == KF_FAMILY_MODELPACK) {
+        text = kf_annotation_get(manifest->annotations, manifest->annotation_count,
+                                 KITFILE_ANNOTATION);
+        rc = text ? kf_kitfile_from_json(&resolved->kitfile, text, strlen(text), err) : 0;
+        resolved->has_kitfile = text && rc == 0;
+        return rc;
+    }
+    kf_buf_init(&bytes, KF_KITFILE_LIMIT);
+    rc = get_config(from, &manifest->config, &bytes, err);
+    if (rc == 0)
+        rc = kf_kitfile_from_json(&resolved->kitfile, bytes.data, bytes.length, err);
+    resolved->has_kitfile = rc == 0;
+    kf_buf_fini(&bytes);
+    return rc;
+}
+
+/* `ret` is zeroed; what it holds on failure is the caller's to release. */
+static int resolve(struct kf_resolved *ret, const struct kf_resolve_from *from,
+                   struct kf_buf *bytes, struct kf_err *err)
+{
+    struct kf_manifest *manifest = &ret->manifest;
+    char text[KF_NAME_TEXT_SIZE];
+    const char *created;
+
+    if (find_manifest(from, bytes, &ret->digest, err) != 0 ||
+        kf_manifest_parse(manifest, bytes->data, bytes->length, err) != 0)
+        return -1;
+    ret->family = family_of(manifest);
+    if (ret->family == KF_FAMILY_UNKNOWN)
+        return kf_fail(err, KF_E_UNSUPPORTED, "it is not a ModelKit (config type '%s')",
+                       kf_name_text(text, manifest->config.media_type,
+                                    strlen(manifest->config.media_type)));
+    created = kf_annotation_get(manifest->annotations, manifest->annotation_count,
+                                CREATED_ANNOTATION);
+    if (!created || !kf_parse_time(created, &ret->created))
+        ret->created = 0;
+    return read_kitfile(ret, from, err);
+}
+
+int kf_resolve(struct kf_resolved *ret, const struct kf_resolve_from *from,
+               struct kf_err *err)
+{
+    struct kf_resolved resolved = {0};
+    struct kf_buf bytes;
+    int rc;
+
+    kf_buf_init(&bytes, KF_MANIFEST_LIMIT);
+    rc = resolve(&resolved, from, &bytes, err);
+    kf_buf_fini(&bytes);
+    if (rc == 0)
+        *ret = resolved;
+    else
+        kf_resolved_fini(&resolved);
+    return rc;
+}
+
+void kf_resolved_fini(struct kf_resolved *resolved)
+{
+    if (!resolved)
+        return;
+    kf_manifest_fini(&resolved->manifest);
+    if (resolved->has_kitfile)
+        kf_kitfile_fini(&resolved->kitfile);
+    memset(resolved, 0, sizeof(*resolved));
+}
+
+/* ---- times ---- */
+
+static bool two_digits(const char *text, int *ret)
+{
+    if (text[0] < '0' || text[0] > '9' || text[1] < '0' || text[1] > '9')
+        return false;
+    *ret = 10 * (text[0] - '0') + (text[1] - '0');
+    return true;
+}
+
+/* "+hh:mm", "-hh:mm" or "Z" to seconds east of UTC. */
+static bool parse_zone(const char *text, int *ret)
+{
+    int hours, minutes;
+
+    if (strcmp(text, "Z") == 0 || strcmp(text, "z") == 0) {
+        *ret = 0;
+        return true;
+    }
+    if (strlen(text) != strlen("+hh:mm") || (text[0] != '+' && text[0] != '-') ||
+        text[3] != ':' || !two_digits(text + 1, &hours) ||
+        !two_digits(text + 4, &minutes))
+        return false;
+    *ret = (hours * 3600 + minutes * 60) * (text[0] == '-' ? -1 : 1);
+    return true;
+}
+
+bool kf_parse_time(const char *text, int64_t *ret)
+{
+    struct tm when = {0};
+    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &when);
+    int east;
+
+    if (!rest)
+        return false;
+    if (*rest == '.')
+        rest += 1 + strspn(rest + 1, "0123456789");
+    if (!parse_zone(rest, &east))
+        return false;
+    *ret = (int64_t)timegm(&when) - east;
+    return true;
+}

@@ -1,0 +1,50 @@
+/*
+ * From a reference to the manifest and the Kitfile of one kit, asking the origin only for
+ * what the cache does not hold. What the cache holds counts only after the origin has
+ * named its digest: the cache must not give away what the registry would not. Without an
+ * origin (offline) the cache alone answers.
+ */
+#ifndef KF_KIT_RESOLVE_H
+#define KF_KIT_RESOLVE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/digest.h"
+#include "kitfile/kitfile.h"
+#include "oci/manifest.h"
+#include "oci/media.h"
+
+struct kf_err;
+struct kf_origin;
+struct kf_ref;
+struct kf_store;
+
+struct kf_resolve_from {
+    const struct kf_ref *ref;
+    struct kf_origin *origin; /* NULL: offline */
+    struct kf_store *store;   /* NULL: nothing is kept or found */
+    int64_t timeout_ns;       /* of one request */
+};
+
+struct kf_resolved {
+    struct kf_digest digest; /* of the manifest */
+    struct kf_manifest manifest;
+    enum kf_family family; /* a ModelKit or a ModelPack */
+    bool has_kitfile;      /* a ModelPack may have none */
+    struct kf_kitfile kitfile;
+    int64_t created; /* seconds since the epoch; 0: not said */
+};
+
+/* Blocking. An index (nested twice at most) leads to its only entry, or to the only kit
+ * among its entries; anything that is no kit is KF_E_UNSUPPORTED. Fills an uninitialized
+ * record. */
+int kf_resolve(struct kf_resolved *ret, const struct kf_resolve_from *from,
+               struct kf_err *err);
+void kf_resolved_fini(struct kf_resolved *resolved);
+
+/* RFC 3339 ("2026-02-25T12:00:00.5+01:00") to seconds since the epoch; false when it is
+ * something else. */
+bool kf_parse_time(const char *text, int64_t *ret);
+
+#endif

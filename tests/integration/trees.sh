@@ -1,0 +1,108 @@
+#!/bin/bash
+# The kits that the real kit made: the mount gives exactly what `kit unpack` wrote.
+# limit: 180
+. "$(dirname "$0")/lib.sh"
+kits=$tests/data/kits
+
+# Plain tar without a model of its own elsewhere: VERSION/NAME.
+lazy="1.7/basic-tar 1.7/names-tar 1.7/parts 1.7/root-dir
+1.11/basic-tar 1.11/basic-modelpack 1.11/names-tar 1.11/parts 1.11/root-dir
+1.15/basic-tar 1.15/basic-modelpack 1.15/parts 1.15/prompts 1.15/prompts-modelpack
+1.15/dataset-ref 1.15/nothing"
+# Not yet: what, and what the error says.
+not_yet="1.11/basic-gzip=gzip 1.11/names-gzip=gzip 1.15/basic-zstd=zstd
+1.15/basic-modelpack-zstd=zstd 1.15/files-raw-gzip=gzip 1.15/files-raw-zstd=zstd
+1.11/adapter=parts:v1 1.15/adapter2=adapter:v1"
+
+layouts() {
+    local version
+    for version in 1.7 1.11 1.15; do
+        python3 "$rig/kits2layout.py" "$kits/kit-$version" "$TMP/kit-$version"
+    done
+}
+
+mount_and_compare() { # REF VERSION/NAME [OPTIONS]
+    local ref=$1 version=${2%/*} name=${2#*/}
+    shift 2
+    mount_kit "$ref" "$@"
+    same_tree "$MNT" "$kits/kit-$version/expected/$name.tsv"
+    umount_kit
+}
+
+case_layout() {
+    layouts
+    for kit in $lazy; do
+        mount_and_compare "oci:$TMP/kit-${kit%/*}:${kit#*/}" "$kit"
+    done
+}
+
+pushed() { # sets DOCKER_REGISTRY and has all lazy kits there
+    need docker-registry skopeo
+    # shellcheck source=tests/registry/docker_registry.sh
+    . "$rig/docker_registry.sh"
+    layouts
+    docker_registry_start "$TMP/registry"
+    for kit in $lazy; do
+        docker_registry_push "$TMP/kit-${kit%/*}" "${kit#*/}" "kits/${kit#*/}:${kit%/*}"
+    done
+}
+
+case_docker_registry() {
+    pushed
+    for kit in $lazy; do
+        mount_and_compare "$DOCKER_REGISTRY/kits/${kit#*/}:${kit%/*}" "$kit"
+    done
+}
+
+case_docker_registry_tls() {
+    pushed
+    docker_registry_start "$TMP/registry" tls
+    for kit in $lazy; do
+        mkdir -p "$MNT"
+        kit mount --tls-cert "$TMP/registry/tls/ca.pem" \
+            "$DOCKER_REGISTRY/kits/${kit#*/}:${kit%/*}" "$MNT"
+        same_tree "$MNT" "$kits/kit-${kit%/*}/expected/${kit#*/}.tsv"
+        umount_kit
+    done
+    refused 'certificate' kit mount "$DOCKER_REGISTRY/kits/parts:1.11" "$MNT"
+    refused '.' kit mount --plain-http "$DOCKER_REGISTRY/kits/parts:1.11" "$MNT"
+}
+
+case_by_digest() {
+    local digest
+    layouts
+    digest=$(jq -r '.manifests[] | select(.annotations["org.opencontainers.image.ref.name"]
+        == "parts").digest' "$TMP/kit-1.11/index.json")
+    mount_and_compare "oci:$TMP/kit-1.11@$digest" 1.11/parts
+    registry_start --layout "a/b=$TMP/kit-1.11"
+    mount_and_compare "$REG/a/b@$digest" 1.11/parts
+    mount_and_compare "oci://$REG/a/b:parts" 1.11/parts
+}
+
+case_not_yet() {
+    layouts
+    for row in $not_yet; do
+        kit=${row%%=*}
+        refused "${row#*=}" kit mount "oci:$TMP/kit-${kit%/*}:${kit#*/}" "$MNT"
+        ! mounted || fail "$kit is mounted"
+    done
+}
+
+# ls and cat give the same names, modes, sizes and bytes without a mount.
+case_ls_and_cat() {
+    layouts
+    for kit in $lazy; do
+        local ref="oci:$TMP/kit-${kit%/*}:${kit#*/}"
+        expected_tree "$kits/kit-${kit%/*}/expected/${kit#*/}.tsv" >"$TMP/expected"
+        kit ls -R "$ref" >"$TMP/listed"
+        cut -f 5 "$TMP/expected" | sort >"$TMP/names"
+        sed 's|/$||' "$TMP/listed" | sort | diff "$TMP/names" - || fail "ls -R of $kit"
+    done
+    while IFS=$'\t' read -r type _ _ sha path; do
+        [ "$type" = f ] || continue
+        equal "$(kit cat "oci:$TMP/kit-1.11:parts" "$path" | sha256sum | cut -c 1-64)" \
+            "$sha" "cat $path"
+    done < <(expected_tree "$kits/kit-1.11/expected/parts.tsv")
+}
+
+run_case "$@"

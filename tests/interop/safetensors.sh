@@ -1,0 +1,48 @@
+#!/bin/bash
+# The ways in which real loaders read safetensors give the same hashes from a cold mount as
+# from a local copy.
+# limit: 200
+. "$(dirname "$0")/../integration/lib.sh"
+tool=$tests/clients/safetensors_tool.py
+
+case_patterns() {
+    python3 "$tool" make "$TMP/kit/model" --size 96M --shards 3 >"$TMP/made"
+    make_kit v1 --context "$TMP/kit" model:model
+    registry_start --layout "kit=$TMP/layout" --latency-ms 2
+    for how in mmap alias eager prefetch stream threads header sparse tp direct; do
+        mount_kit "$REG/kit:v1" -q --cache-dir "$TMP/cache-$how"
+        equal "$(within 60 python3 "$tool" load "$MNT/model" --how "$how" --threads 16)" \
+            "$(python3 "$tool" load "$TMP/kit/model" --how "$how" --threads 16)" "$how"
+        memory_is_bounded
+        umount_kit
+        rm -rf "$TMP/cache-$how"
+    done
+}
+
+# Many threads on one mapping, then many processes on one file.
+case_crowds() {
+    python3 "$tool" make "$TMP/kit/model" --size 48M --shards 2 >"$TMP/made"
+    make_kit v1 --context "$TMP/kit" model:model
+    registry_start --layout "kit=$TMP/layout" --latency-ms 2
+    want=$(python3 "$tool" load "$TMP/kit/model")
+    mount_kit "$REG/kit:v1"
+    equal "$(within 60 python3 "$tool" load "$MNT/model" --how threads --threads 64)" \
+        "$want" "64 threads"
+    umount_kit
+    mount_kit "$REG/kit:v1" --cache-dir "$TMP/cache-2"
+    for rank in 0 1 2 3; do
+        within 60 python3 "$tool" load "$MNT/model" --how tp --rank "$rank" \
+            >"$TMP/rank.$rank" &
+        ranks="${ranks:-} $!"
+    done
+    for pid in $ranks; do
+        wait "$pid"
+    done
+    for rank in 0 1 2 3; do
+        equal "$(cat "$TMP/rank.$rank")" \
+            "$(python3 "$tool" load "$TMP/kit/model" --how tp --rank "$rank")" "rank $rank"
+    done
+    umount_kit
+}
+
+run_case "$@"
