@@ -10,6 +10,7 @@
 #include "verbs.h"
 
 #define COLUMN 30
+#define WIDTH 90
 
 void kf_print_usage(void)
 {
@@ -36,19 +37,36 @@ static void option_name(const struct kf_option *option, char *out, size_t size)
                    option->argument ? option->argument : "");
 }
 
-#define OPTION_LINE "  %-*s %s"
+/* A name and a text that is broken between words, in two columns. */
+static void print_columns(const char *name, const char *text)
+{
+    int at = COLUMN + 3;
+
+    printf("  %-*s", COLUMN, name);
+    while (*text) {
+        int word = (int)strcspn(text, " ");
+
+        if (at + word + 1 > WIDTH && at > COLUMN + 3) {
+            printf("\n%*s", COLUMN + 2, "");
+            at = COLUMN + 3;
+        }
+        printf(" %.*s", word, text);
+        at += word + 1;
+        text += word + (text[word] == ' ');
+    }
+    printf("\n");
+}
 
 static void print_option(const struct kf_option *option)
 {
-    char name[64];
+    char name[64], text[256];
 
     option_name(option, name, sizeof(name));
-    printf(OPTION_LINE, COLUMN, name, option->help);
-    if (option->choices)
-        printf("; %s", option->choices);
-    if (option->fallback)
-        printf(" [%s]", option->fallback);
-    printf("\n");
+    (void)snprintf(text, sizeof(text), "%s%s%s%s%s%s", option->help, /* fits */
+                   option->choices ? ": " : "", option->choices ? option->choices : "",
+                   option->fallback ? " [" : "", option->fallback ? option->fallback : "",
+                   option->fallback ? "]" : "");
+    print_columns(name, text);
 }
 
 void kf_print_verb_help(const struct kf_verb *verb)
@@ -57,10 +75,10 @@ void kf_print_verb_help(const struct kf_verb *verb)
            *verb->arguments ? " " : "", verb->summary);
     if (verb->detail)
         printf("\n%s", verb->detail);
-    printf("\nOptions (each also as KITFS_NAME in the environment):\n");
+    printf("\nOptions [default]; each also as KITFS_NAME in the environment:\n");
     if (verb->bit == KF_V_MOUNT)
-        printf(OPTION_LINE "\n", COLUMN, "-o name=value,...",
-               "any of these; those of mount(8) are passed over");
+        print_columns("-o name=value,...",
+                      "any of these; those of mount(8) are passed over");
     for (size_t i = 0; i < kf_option_count; i++)
         if ((kf_option_table[i].verbs & verb->bit) != 0)
             print_option(&kf_option_table[i]);

@@ -101,9 +101,10 @@ void kf_opened_close(struct kf_opened *opened)
 {
     int64_t deadline = kf_deadline_ns(CLOSE_TIME);
 
-    kf_kit_close(opened->kit, deadline);
-    kf_store_close(opened->store, deadline);
-    kf_workq_free(opened->workq);
+    if (kf_kit_close(opened->kit, deadline) == 0) {
+        kf_workq_free(opened->workq);
+        kf_store_close(opened->store, deadline);
+    } /* else requests outlast us: what they use goes with the process */
     free(opened->ref);
     *opened = (struct kf_opened){0};
 }

@@ -161,7 +161,7 @@ static void find_fs_type(const char *path, char out[64])
     out[0] = '\0';
     kf_buf_init(&text, TEXT_LIMIT);
     if (mount && stat(path, &info) == 0 &&
-        kf_load_file(AT_FDCWD, "/proc/self/mountinfo", &text, NULL) == 0)
+        kf_load_file(AT_FDCWD, "/proc/self/mountinfo", &text, NULL) == 0 && text.length)
         for (cursor = (const char *)text.data; kf_mountinfo_next(&cursor, mount);)
             if (mount->major == major(info.st_dev) && mount->minor == minor(info.st_dev))
                 (void)snprintf(out, 64, "%s", mount->type); /* the same size */

@@ -178,7 +178,7 @@ int kf_verb_status(const struct kf_options *options)
         rc = -1;
     if (rc == 0)
         rc = kf_load_file(AT_FDCWD, "/proc/self/mountinfo", &mountinfo, &err);
-    if (rc == 0)
+    if (rc == 0 && mountinfo.length > 0)
         rc = ask_all((const char *)mountinfo.data, dir, list, &err);
     if (rc == 0 && dir && json_array_size(list) == 0)
         rc = kf_fail(&err, KF_E_NOTFOUND, "nothing of kitfs is mounted there");

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -144,16 +145,16 @@ int kf_status_pids(const char *text, size_t length, pid_t *ret_keeper, pid_t *re
                    struct kf_err *err)
 {
     json_error_t problem;
-    int keeper, worker;
+    json_int_t keeper, worker;
     kf_auto(auto_json) json_t *status = json_loadb(text, length, 0, &problem);
 
     if (!status)
         return kf_fail(err, KF_E_MALFORMED, "status is no JSON: %s", problem.text);
-    if (json_unpack(status, "{s:i, s:i}", "pid_keeper", &keeper, "pid_worker", &worker) !=
+    if (json_unpack(status, "{s:I, s:I}", "pid_keeper", &keeper, "pid_worker", &worker) !=
             0 ||
-        keeper <= 1 || worker <= 1)
+        keeper <= 1 || keeper > INT_MAX || worker <= 1 || worker > INT_MAX)
         return kf_fail(err, KF_E_MALFORMED, "status names no processes");
-    *ret_keeper = keeper;
-    *ret_worker = worker;
+    *ret_keeper = (pid_t)keeper;
+    *ret_worker = (pid_t)worker;
     return 0;
 }

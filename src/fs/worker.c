@@ -258,7 +258,8 @@ static void stop(struct worker *worker)
     if (view->reads && kf_reads_stop(view->reads, kf_deadline_ns(STOP_NS)) != 0)
         return;
     kf_inodes_free(view->inodes);
-    kf_kit_close(view->kit, kf_deadline_ns(STOP_NS));
+    if (kf_kit_close(view->kit, kf_deadline_ns(STOP_NS)) != 0)
+        return;
     kf_workq_free(worker->workq);
     kf_reads_free(view->reads);
     kf_session_close(worker->session);

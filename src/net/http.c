@@ -45,7 +45,8 @@ void kf_http_fini(struct kf_exchange *exchange)
     kf_buf_fini(&exchange->error_body);
 }
 
-static void set_text(struct kf_exchange *exchange, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void
+set_text(struct kf_exchange *exchange, const char *format, va_list args)
 {
     (void)vsnprintf(exchange->text, sizeof(exchange->text), format,
                     args); /* cut is fine */
@@ -73,20 +74,20 @@ static bool keep_field(struct kf_exchange *exchange, enum kf_http_field field,
                        const char *value, size_t length)
 {
     char **slot = &exchange->fields[field];
-    const char *old = *slot ? *slot : "";
+    const char *old = *slot ? *slot : "", *between = *slot ? ", " : "";
     size_t old_length = strlen(old);
     char *text;
 
-    if (length + old_length + 2 > field_rules[field].limit)
-        return refuse(exchange, "header '%s' is too long", field_rules[field].name);
-    if (memchr(value, '\0', length))
-        return refuse(exchange, "header '%s' has a NUL byte", field_rules[field].name);
     if (*slot && !field_rules[field].list) {
         if (old_length == length && memcmp(old, value, length) == 0)
             return true;
         return refuse(exchange, "header '%s' comes twice", field_rules[field].name);
     }
-    if (asprintf(&text, "%s%s%.*s", old, *slot ? ", " : "", (int)length, value) < 0)
+    if (old_length + strlen(between) + length > field_rules[field].limit)
+        return refuse(exchange, "header '%s' is too long", field_rules[field].name);
+    if (memchr(value, '\0', length))
+        return refuse(exchange, "header '%s' has a NUL byte", field_rules[field].name);
+    if (asprintf(&text, "%s%s%.*s", old, between, (int)length, value) < 0)
         return refuse(exchange, "no memory for a header");
     free(*slot);
     *slot = text;
@@ -310,6 +311,26 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
 
 /* ---- for the loop ------------------------------------------------------------------ */
 
+void kf_http_reset(struct kf_exchange *exchange)
+{
+    drop_fields(exchange);
+    kf_buf_clear(&exchange->error_body);
+    exchange->end = KF_HTTP_OPEN;
+    exchange->status = 0;
+    exchange->retry_after_ns = 0;
+    exchange->delivered = 0;
+    exchange->received = 0;
+    exchange->range_ignored = false;
+    exchange->curl_code = 0;
+    exchange->text[0] = '\0';
+    exchange->head_bytes = 0;
+    exchange->head_over = false;
+    exchange->skip = 0;
+    exchange->expect = 0;
+    exchange->curl_text[0] = '\0';
+    exchange->sent = false;
+}
+
 static int on_sending(void *arg, char *remote_ip, char *local_ip, int remote_port,
                       int local_port)
 {
@@ -363,29 +384,8 @@ static int set_range(struct kf_exchange *exchange)
     return curl_easy_setopt(exchange->easy, CURLOPT_RANGE, text) == CURLE_OK ? 0 : -1;
 }
 
-static void reset_answer(struct kf_exchange *exchange)
-{
-    drop_fields(exchange);
-    kf_buf_clear(&exchange->error_body);
-    exchange->end = KF_HTTP_OPEN;
-    exchange->status = 0;
-    exchange->retry_after_ns = 0;
-    exchange->delivered = 0;
-    exchange->received = 0;
-    exchange->range_ignored = false;
-    exchange->curl_code = 0;
-    exchange->text[0] = '\0';
-    exchange->head_bytes = 0;
-    exchange->head_over = false;
-    exchange->skip = 0;
-    exchange->expect = 0;
-    exchange->curl_text[0] = '\0';
-    exchange->sent = false;
-}
-
 int kf_http_begin(struct kf_exchange *exchange, void *easy)
 {
-    reset_answer(exchange);
     exchange->easy = easy;
     if (curl_easy_setopt(easy, CURLOPT_URL, exchange->url) != CURLE_OK ||
         set_range(exchange) != 0 || add_headers(exchange) != 0)
@@ -419,8 +419,9 @@ static void finish_broken(struct kf_exchange *exchange, int curl_code)
 {
     exchange->end = KF_HTTP_BROKEN;
     exchange->curl_code = curl_code;
-    if (curl_code == CURLE_OK) {
-        /* The server closed where nothing told the length, or gave a shorter range. */
+    if (curl_code == CURLE_OK || curl_code == CURLE_WRITE_ERROR) {
+        /* The server closed where nothing told the length, or gave a shorter range, and
+         * perhaps more bytes than that range has. */
         exchange->curl_code = CURLE_PARTIAL_FILE;
         say(exchange, "the answer ended early");
     } else {

@@ -115,9 +115,10 @@ struct kf_exchange {
 void kf_http_init(struct kf_exchange *exchange);
 void kf_http_fini(struct kf_exchange *exchange);
 
-/* For net/loop.c alone; `easy` is a curl easy handle. begin drops an earlier answer and
- * sets everything that is about this request; -1: no memory. finish tells how it ended,
- * given the end that the loop imposed (or KF_HTTP_OPEN) and curl's result. */
+/* For net/loop.c alone; `easy` is a curl easy handle. reset drops an earlier answer;
+ * begin sets everything that is about this request (-1: no memory); finish tells how it
+ * ended, given the end that the loop imposed (or KF_HTTP_OPEN) and curl's result. */
+void kf_http_reset(struct kf_exchange *exchange);
 int kf_http_begin(struct kf_exchange *exchange, void *easy);
 void kf_http_finish(struct kf_exchange *exchange, enum kf_http_end imposed,
                     int curl_code);

@@ -1,7 +1,3 @@
-/*
- * One thread, three lists: what was submitted (under the lock), what waits for its turn
- * or its time, and what runs in curl. All but the first belong to the thread.
- */
 #include "net/loop.h"
 
 #include <curl/curl.h>
@@ -18,28 +14,36 @@
 #define CONNECT_NS (5 * KF_NS_PER_S)
 #define STALL_NS (5 * KF_NS_PER_S)
 #define STALL_BACKGROUND_NS (30 * KF_NS_PER_S)
-#define POLL_LIMIT_NS KF_NS_PER_S /* curl 8.21 may swallow a wakeup: look anyway */
-#define BUFFER_BYTES 262144L
-#define IDLE_HANDLES 16u
-#define CONNECTION_AGE_S 30L /* stores and balancers close idle ones soon after */
+/* Wakeups were lost in some versions of curl (curl#22272): never sleep longer. */
+#define POLL_LIMIT_NS KF_NS_PER_S
+#define BUFFER_BYTES (256L << 10)
+/* Servers and balancers close idle connections after a minute or so. */
+#define IDLE_CONNECTION_S 30L
+/* Registry, redirection target and a spare of each. */
+#define HOSTS_KEPT 4u
 
 struct list {
     struct kf_exchange *first, *last;
 };
 
 struct kf_loop {
-    struct kf_loop_opts opts; /* texts are ours */
     CURLM *multi;
     pthread_t thread;
-    pthread_mutex_t lock;
-    struct list inbox; /* under the lock */
-    bool stopping;     /* under the lock */
-    struct list waiting, running;
-    CURL *idle[IDLE_HANDLES];
-    unsigned idle_count;
-};
+    struct kf_loop_opts opts; /* texts owned */
 
-/* ---- lists ------------------------------------------------------------------------- */
+    pthread_mutex_t lock; /* guards the next four */
+    struct list inbox;
+    bool cancels; /* an exchange was flagged since the last look */
+    bool stopping;
+
+    /* The loop thread's own. */
+    struct list waiting; /* not given to curl yet */
+    struct list active;
+    bool look_at_waiting;  /* something changed: a slot, a new exchange */
+    int64_t look_again_ns; /* nothing in `waiting` is due earlier */
+    CURL *spare[KF_LOOP_CONNECTIONS_LIMIT];
+    unsigned spare_count;
+};
 
 static void append(struct list *list, struct kf_exchange *exchange)
 {
@@ -64,359 +68,398 @@ static void unlink_from(struct list *list, struct kf_exchange *exchange)
         list->last = exchange->prev;
 }
 
-/* ---- handles ----------------------------------------------------------------------- */
+static bool is_cancelled(const struct kf_exchange *exchange)
+{
+    return __atomic_load_n(&exchange->cancelled, __ATOMIC_RELAXED) != 0;
+}
 
-static void set_up_tls(const struct kf_loop *loop, CURL *easy)
+/* ---- one exchange --------------------------------------------------------------------
+ */
+
+/* Alike for every request. These only store a number; they cannot fail. */
+static const struct {
+    CURLoption option;
+    long value;
+} fixed_options[] = {
+    {CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1},
+    {CURLOPT_HTTP09_ALLOWED, 0},
+    {CURLOPT_FOLLOWLOCATION, 0},
+    {CURLOPT_NETRC, CURL_NETRC_IGNORED},
+    {CURLOPT_SUPPRESS_CONNECT_HEADERS, 1},
+    {CURLOPT_NOSIGNAL, 1},
+    {CURLOPT_QUICK_EXIT, 1}, /* else a dead resolver holds up the whole thread */
+    {CURLOPT_BUFFERSIZE, BUFFER_BYTES},
+    {CURLOPT_TCP_KEEPALIVE, 1},
+    {CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_S},
+};
+
+/* A text that curl copies; false: no memory. A missing one is left at curl's default. */
+static bool set_option(CURL *easy, CURLoption option, const char *text)
+{
+    return !text || curl_easy_setopt(easy, option, text) == CURLE_OK;
+}
+
+static bool configure(const struct kf_loop *loop, CURL *easy)
 {
     const struct kf_loop_opts *opts = &loop->opts;
 
-    /* These only store what they are given; a bad file fails the transfer. */
+    for (size_t i = 0; i < KF_ARRAY_LEN(fixed_options); i++)
+        (void)curl_easy_setopt(easy, fixed_options[i].option, fixed_options[i].value);
+    (void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+                           (long)(opts->connect_ns / KF_NS_PER_MS));
     (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, opts->tls_no_verify ? 0L : 1L);
     (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, opts->tls_no_verify ? 0L : 2L);
-    if (opts->ca_file)
-        (void)curl_easy_setopt(easy, CURLOPT_CAINFO, opts->ca_file);
-    if (opts->client_cert)
-        (void)curl_easy_setopt(easy, CURLOPT_SSLCERT, opts->client_cert);
-    if (opts->client_key)
-        (void)curl_easy_setopt(easy, CURLOPT_SSLKEY, opts->client_key);
+    return set_option(easy, CURLOPT_PROTOCOLS_STR, "http,https") &&
+           set_option(easy, CURLOPT_USERAGENT, "kitfs") &&
+           set_option(easy, CURLOPT_CAINFO, opts->ca_file) &&
+           set_option(easy, CURLOPT_SSLCERT, opts->client_cert) &&
+           set_option(easy, CURLOPT_SSLKEY, opts->client_key) &&
+           set_option(easy, CURLOPT_PROXY, opts->proxy);
 }
 
-static CURL *new_handle(const struct kf_loop *loop)
+static void put_easy(struct kf_loop *loop, CURL *easy)
 {
-    CURL *easy = curl_easy_init();
-
     if (!easy)
-        return NULL;
-    /* Plain settings: they fail on a libcurl that lacks them only, which the build
-     * refuses. */
-    (void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    (void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    (void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    (void)curl_easy_setopt(easy, CURLOPT_HTTP09_ALLOWED, 0L);
-    (void)curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-    (void)curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, BUFFER_BYTES);
-    (void)curl_easy_setopt(easy, CURLOPT_QUICK_EXIT,
-                           1L); /* a dead DNS must not hold us */
-    (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    (void)curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, CONNECTION_AGE_S);
-    (void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
-                           (long)(loop->opts.connect_ns / KF_NS_PER_MS));
-    (void)curl_easy_setopt(easy, CURLOPT_USERAGENT, "kitfs");
-    if (loop->opts.proxy)
-        (void)curl_easy_setopt(easy, CURLOPT_PROXY, loop->opts.proxy);
-    set_up_tls(loop, easy);
-    return easy;
-}
-
-static CURL *take_handle(struct kf_loop *loop)
-{
-    return loop->idle_count > 0 ? loop->idle[--loop->idle_count] : new_handle(loop);
-}
-
-/* What belonged to the last exchange must not be seen by the next. */
-static void give_handle(struct kf_loop *loop, CURL *easy)
-{
-    (void)curl_easy_setopt(easy, CURLOPT_RANGE, NULL);
-    (void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
-    (void)curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
-    (void)curl_easy_setopt(easy, CURLOPT_PRIVATE, NULL);
-    if (loop->idle_count < IDLE_HANDLES)
-        loop->idle[loop->idle_count++] = easy;
-    else
+        return;
+    if (loop->spare_count == KF_ARRAY_LEN(loop->spare)) {
         curl_easy_cleanup(easy);
+        return;
+    }
+    curl_easy_reset(easy); /* forgets pointers into the exchange */
+    loop->spare[loop->spare_count++] = easy;
 }
 
-/* ---- one exchange ------------------------------------------------------------------ */
-
-/* One that was submitted anew still has the answer before. */
-static void forget_answer(struct kf_exchange *exchange)
+static CURL *take_easy(struct kf_loop *loop)
 {
-    exchange->end = KF_HTTP_OPEN;
-    exchange->status = 0;
-    exchange->delivered = 0;
-    exchange->received = 0;
-    exchange->head_over = false;
+    return loop->spare_count > 0 ? loop->spare[--loop->spare_count] : curl_easy_init();
 }
 
 static void end_waiting(struct kf_loop *loop, struct kf_exchange *exchange,
-                        enum kf_http_end end)
+                        enum kf_http_end imposed, CURLcode code)
 {
     unlink_from(&loop->waiting, exchange);
-    forget_answer(exchange);
-    kf_http_finish(exchange, end, CURLE_OK);
+    kf_http_finish(exchange, imposed, (int)code);
     exchange->ended(exchange);
 }
 
-static void end_running(struct kf_loop *loop, struct kf_exchange *exchange,
-                        enum kf_http_end imposed, CURLcode code)
+static void end_active(struct kf_loop *loop, struct kf_exchange *exchange,
+                       enum kf_http_end imposed, CURLcode code)
 {
     CURL *easy = exchange->easy;
 
-    unlink_from(&loop->running, exchange);
+    unlink_from(&loop->active, exchange);
     (void)curl_multi_remove_handle(loop->multi, easy); /* it is in there */
     kf_http_finish(exchange, imposed, (int)code);
-    give_handle(loop, easy);
+    put_easy(loop, easy);
+    loop->look_at_waiting = true; /* a slot is free */
     exchange->ended(exchange);
 }
 
-static void start(struct kf_loop *loop, struct kf_exchange *exchange)
+static void start(struct kf_loop *loop, struct kf_exchange *exchange, int64_t now)
 {
-    CURL *easy = take_handle(loop);
+    CURL *easy = take_easy(loop);
 
-    if (easy && kf_http_begin(exchange, easy) == 0 &&
-        curl_multi_add_handle(loop->multi, easy) == CURLM_OK) {
-        unlink_from(&loop->waiting, exchange);
-        exchange->progress_ns = kf_now_ns();
-        append(&loop->running, exchange);
+    if (!easy || !configure(loop, easy) || kf_http_begin(exchange, easy) != 0 ||
+        curl_multi_add_handle(loop->multi, easy) != CURLM_OK) {
+        put_easy(loop, easy);
+        end_waiting(loop, exchange, KF_HTTP_OPEN, CURLE_OUT_OF_MEMORY);
         return;
     }
     unlink_from(&loop->waiting, exchange);
-    forget_answer(exchange);
-    kf_http_finish(exchange, KF_HTTP_OPEN, CURLE_OUT_OF_MEMORY);
-    if (easy)
-        give_handle(loop, easy);
-    exchange->ended(exchange);
+    append(&loop->active, exchange);
+    exchange->progress_ns = now;
 }
 
-/* ---- turns ------------------------------------------------------------------------- */
+/* ---- one turn of the thread ----------------------------------------------------------
+ */
 
-static unsigned running_on(const struct kf_loop *loop, const char *origin)
+/* Takes what was submitted; true when the loop is to stop. */
+static bool take_inbox(struct kf_loop *loop, bool *ret_cancels)
 {
-    unsigned count = 0;
+    struct kf_exchange *exchange, *next;
+    bool stopping;
 
-    for (const struct kf_exchange *e = loop->running.first; e; e = e->next)
-        count += strcmp(e->origin, origin) == 0;
-    return count;
-}
-
-/* The most urgent, longest waiting exchange whose time and turn have come. */
-static struct kf_exchange *next_to_start(const struct kf_loop *loop, int64_t now)
-{
-    struct kf_exchange *best = NULL;
-
-    for (struct kf_exchange *e = loop->waiting.first; e; e = e->next)
-        if (e->not_before_ns <= now && (!best || e->urgency < best->urgency) &&
-            running_on(loop, e->origin) < loop->opts.connections)
-            best = e;
-    return best;
-}
-
-static bool is_cancelled(const struct kf_exchange *exchange)
-{
-    return __atomic_load_n(&exchange->cancelled, __ATOMIC_ACQUIRE) != 0;
-}
-
-static int64_t stall_limit(const struct kf_loop *loop, const struct kf_exchange *exchange)
-{
-    return exchange->urgency == KF_DEMAND ? loop->opts.stall_ns
-                                          : loop->opts.stall_background_ns;
-}
-
-/* What ends now, though curl would go on with it. */
-static enum kf_http_end verdict(const struct kf_loop *loop,
-                                const struct kf_exchange *exchange, bool stopping,
-                                int64_t now)
-{
-    if (stopping || is_cancelled(exchange))
-        return KF_HTTP_CANCELLED;
-    if (exchange->deadline_ns <= now)
-        return KF_HTTP_DEADLINE;
-    if (exchange->easy && exchange->sent &&
-        now - exchange->progress_ns >= stall_limit(loop, exchange))
-        return KF_HTTP_STALLED;
-    return KF_HTTP_OPEN;
-}
-
-static void end_some(struct kf_loop *loop, bool stopping)
-{
-    struct kf_exchange *next;
-    int64_t now = kf_now_ns();
-
-    for (struct kf_exchange *e = loop->waiting.first; e; e = next) {
-        enum kf_http_end end = verdict(loop, e, stopping, now);
-
-        next = e->next;
-        if (end != KF_HTTP_OPEN)
-            end_waiting(loop, e, end);
+    (void)pthread_mutex_lock(&loop->lock);
+    exchange = loop->inbox.first;
+    loop->inbox = (struct list){0};
+    *ret_cancels = loop->cancels;
+    loop->cancels = false;
+    stopping = loop->stopping;
+    (void)pthread_mutex_unlock(&loop->lock);
+    for (; exchange; exchange = next) {
+        next = exchange->next;
+        append(&loop->waiting, exchange);
+        loop->look_at_waiting = true;
     }
-    for (struct kf_exchange *e = loop->running.first; e; e = next) {
-        enum kf_http_end end = verdict(loop, e, stopping, now);
+    return stopping;
+}
 
-        next = e->next;
-        if (end != KF_HTTP_OPEN)
-            end_running(loop, e, end, CURLE_OK);
+static void end_cancelled(struct kf_loop *loop, bool all)
+{
+    struct kf_exchange *exchange, *next;
+
+    for (exchange = loop->active.first; exchange; exchange = next) {
+        next = exchange->next;
+        if (all || is_cancelled(exchange))
+            end_active(loop, exchange, KF_HTTP_CANCELLED, CURLE_OK);
+    }
+    for (exchange = loop->waiting.first; exchange; exchange = next) {
+        next = exchange->next;
+        if (all || is_cancelled(exchange))
+            end_waiting(loop, exchange, KF_HTTP_CANCELLED, CURLE_OK);
     }
 }
 
-static void start_some(struct kf_loop *loop)
-{
-    struct kf_exchange *exchange;
-
-    while ((exchange = next_to_start(loop, kf_now_ns())))
-        start(loop, exchange);
-}
-
-static void collect_finished(struct kf_loop *loop)
+static void reap(struct kf_loop *loop)
 {
     CURLMsg *message;
     int left;
 
     while ((message = curl_multi_info_read(loop->multi, &left))) {
-        char *owner = NULL;
         CURLcode code = message->data.result;
+        char *exchange = NULL;
 
         if (message->msg != CURLMSG_DONE)
             continue;
-        (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &owner);
-        end_running(loop, (struct kf_exchange *)(void *)owner, KF_HTTP_OPEN, code);
+        (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &exchange);
+        end_active(loop, (struct kf_exchange *)(void *)exchange, KF_HTTP_OPEN, code);
     }
 }
 
-/* Milliseconds until something is due that no socket tells. */
-static int poll_time(const struct kf_loop *loop)
+static int64_t stall_deadline(const struct kf_loop *loop,
+                              const struct kf_exchange *exchange)
 {
-    int64_t now = kf_now_ns(), until = now + POLL_LIMIT_NS;
+    int64_t patience = exchange->urgency == KF_DEMAND ? loop->opts.stall_ns
+                                                      : loop->opts.stall_background_ns;
 
-    for (const struct kf_exchange *e = loop->waiting.first; e; e = e->next) {
-        int64_t due = e->not_before_ns > now ? e->not_before_ns : e->deadline_ns;
-
-        until = due < until ? due : until;
-    }
-    for (const struct kf_exchange *e = loop->running.first; e; e = e->next) {
-        int64_t due = e->progress_ns + stall_limit(loop, e);
-
-        due = e->deadline_ns < due ? e->deadline_ns : due;
-        until = due < until ? due : until;
-    }
-    return until <= now ? 0 : (int)((until - now + KF_NS_PER_MS - 1) / KF_NS_PER_MS);
+    /* Connecting is curl's to limit; this is the net below it. */
+    return exchange->progress_ns + patience +
+           (exchange->sent ? 0 : loop->opts.connect_ns);
 }
 
-static bool take_inbox(struct kf_loop *loop)
+/* Ends what stalls or is too late; returns when to look again. */
+static int64_t check_active(struct kf_loop *loop, int64_t now)
 {
-    struct kf_exchange *next;
-    bool stopping;
+    struct kf_exchange *exchange, *next;
+    int64_t look_again = KF_NO_DEADLINE;
 
-    (void)pthread_mutex_lock(&loop->lock); /* a plain mutex of ours */
-    for (struct kf_exchange *e = loop->inbox.first; e; e = next) {
-        next = e->next;
-        append(&loop->waiting, e);
+    for (exchange = loop->active.first; exchange; exchange = next) {
+        int64_t stalled = stall_deadline(loop, exchange);
+        int64_t late = exchange->deadline_ns;
+
+        next = exchange->next;
+        if (late <= now || stalled <= now)
+            end_active(loop, exchange, late <= now ? KF_HTTP_DEADLINE : KF_HTTP_STALLED,
+                       CURLE_OK);
+        else if (late < look_again || stalled < look_again)
+            look_again = late < stalled ? late : stalled;
     }
-    loop->inbox = (struct list){0};
-    stopping = loop->stopping;
+    return look_again;
+}
+
+static unsigned active_at(const struct kf_loop *loop, const char *origin)
+{
+    unsigned count = 0;
+
+    for (const struct kf_exchange *other = loop->active.first; other; other = other->next)
+        count += strcmp(other->origin, origin) == 0;
+    return count;
+}
+
+static void look_at(struct kf_loop *loop, struct kf_exchange *exchange, int64_t now)
+{
+    int64_t due = exchange->deadline_ns;
+
+    if (is_cancelled(exchange)) {
+        end_waiting(loop, exchange, KF_HTTP_CANCELLED, CURLE_OK);
+        return;
+    }
+    if (exchange->deadline_ns <= now) {
+        end_waiting(loop, exchange, KF_HTTP_DEADLINE, CURLE_OK);
+        return;
+    }
+    if (exchange->not_before_ns > now) {
+        if (exchange->not_before_ns < due)
+            due = exchange->not_before_ns;
+    } else if (active_at(loop, exchange->origin) < loop->opts.connections) {
+        start(loop, exchange, now);
+        return;
+    }
+    if (due < loop->look_again_ns)
+        loop->look_again_ns = due;
+}
+
+static void start_waiting(struct kf_loop *loop, int64_t now)
+{
+    struct kf_exchange *exchange, *next;
+
+    if (!loop->look_at_waiting && now < loop->look_again_ns)
+        return;
+    loop->look_at_waiting = false;
+    loop->look_again_ns = KF_NO_DEADLINE;
+    for (unsigned urgency = 0; urgency < KF_URGENCY_COUNT; urgency++) {
+        for (exchange = loop->waiting.first; exchange; exchange = next) {
+            next = exchange->next;
+            if (exchange->urgency == urgency)
+                look_at(loop, exchange, now);
+        }
+    }
+}
+
+static bool is_empty(struct kf_loop *loop)
+{
+    bool empty;
+
+    (void)pthread_mutex_lock(&loop->lock);
+    empty = !loop->inbox.first && !loop->waiting.first && !loop->active.first;
     (void)pthread_mutex_unlock(&loop->lock);
-    return stopping;
+    return empty;
 }
 
-static void *run(void *arg)
+static void sleep_until(struct kf_loop *loop, int64_t when, int64_t now)
+{
+    int64_t span = when > now ? when - now : 0;
+
+    if (span > POLL_LIMIT_NS)
+        span = POLL_LIMIT_NS;
+    /* Rounded up: waking a moment too early would spin. A failure here shows in perform.
+     */
+    (void)curl_multi_poll(loop->multi, NULL, 0,
+                          (int)((span + KF_NS_PER_MS - 1) / KF_NS_PER_MS), NULL);
+}
+
+static void *thread_main(void *arg)
 {
     struct kf_loop *loop = arg;
-    int running;
 
     for (;;) {
-        bool stopping = take_inbox(loop);
+        int running;
+        bool cancels;
+        int64_t now, when;
 
-        end_some(loop, stopping);
-        if (stopping && !loop->waiting.first && !loop->running.first) {
-            (void)take_inbox(loop); /* what an `ended` has just submitted anew */
-            if (!loop->waiting.first)
-                return NULL;
+        (void)curl_multi_perform(loop->multi, &running); /* each transfer tells its own */
+        reap(loop);
+        bool stopping = take_inbox(loop, &cancels);
+        if (cancels || stopping)
+            end_cancelled(loop, stopping);
+        now = kf_now_ns();
+        when = check_active(loop, now);
+        start_waiting(loop, now);
+        if (loop->look_at_waiting)
             continue;
-        }
-        start_some(loop);
-        (void)curl_multi_perform(loop->multi, &running); /* results come as messages */
-        collect_finished(loop);
-        if (!next_to_start(loop, kf_now_ns()))
-            (void)curl_multi_poll(loop->multi, NULL, 0, poll_time(loop), NULL);
+        if (stopping && is_empty(loop))
+            break;
+        sleep_until(loop, when < loop->look_again_ns ? when : loop->look_again_ns, now);
     }
+    return NULL;
 }
 
-/* ---- lifetime ---------------------------------------------------------------------- */
+/* ---- from outside --------------------------------------------------------------------
+ */
 
-static pthread_once_t global_once = PTHREAD_ONCE_INIT;
-static CURLcode global_result;
-
-static void init_global(void)
+void kf_loop_submit(struct kf_loop *loop, struct kf_exchange *exchange)
 {
-    global_result = curl_global_init(CURL_GLOBAL_DEFAULT);
+    kf_http_reset(exchange);
+    (void)pthread_mutex_lock(&loop->lock);
+    append(&loop->inbox, exchange);
+    (void)pthread_mutex_unlock(&loop->lock);
+    (void)curl_multi_wakeup(loop->multi); /* should it be lost: the poll is capped */
 }
 
-static const char *copy_text(const char *text)
+void kf_loop_cancel(struct kf_loop *loop, struct kf_exchange *exchange)
 {
-    return text ? strdup(text) : NULL;
+    __atomic_store_n(&exchange->cancelled, 1, __ATOMIC_RELAXED);
+    (void)pthread_mutex_lock(&loop->lock);
+    loop->cancels = true;
+    (void)pthread_mutex_unlock(&loop->lock);
+    (void)curl_multi_wakeup(loop->multi);
 }
 
-static bool copy_opts(struct kf_loop_opts *to, const struct kf_loop_opts *from)
+static int copy_text(const char **ret, const char *text)
 {
-    *to = *from;
-    to->ca_file = copy_text(from->ca_file);
-    to->client_cert = copy_text(from->client_cert);
-    to->client_key = copy_text(from->client_key);
-    to->proxy = copy_text(from->proxy);
-    if (to->connections == 0)
-        to->connections = KF_LOOP_CONNECTIONS;
-    if (to->connections > KF_LOOP_CONNECTIONS_LIMIT)
-        to->connections = KF_LOOP_CONNECTIONS_LIMIT;
-    to->connect_ns = to->connect_ns ? to->connect_ns : CONNECT_NS;
-    to->stall_ns = to->stall_ns ? to->stall_ns : STALL_NS;
-    to->stall_background_ns =
-        to->stall_background_ns ? to->stall_background_ns : STALL_BACKGROUND_NS;
-    return (!from->ca_file || to->ca_file) && (!from->client_cert || to->client_cert) &&
-           (!from->client_key || to->client_key) && (!from->proxy || to->proxy);
+    *ret = text ? strdup(text) : NULL;
+    return text && !*ret ? -1 : 0;
 }
 
-static void free_text(const char *text)
+static int copy_opts(struct kf_loop_opts *ret, const struct kf_loop_opts *opts)
 {
-    free((void *)(uintptr_t)text);
+    *ret = *opts;
+    if (ret->connections == 0)
+        ret->connections = KF_LOOP_CONNECTIONS;
+    if (ret->connections > KF_LOOP_CONNECTIONS_LIMIT)
+        ret->connections = KF_LOOP_CONNECTIONS_LIMIT;
+    if (ret->connect_ns == 0)
+        ret->connect_ns = CONNECT_NS;
+    if (ret->stall_ns == 0)
+        ret->stall_ns = STALL_NS;
+    if (ret->stall_background_ns == 0)
+        ret->stall_background_ns = STALL_BACKGROUND_NS;
+    ret->ca_file = ret->client_cert = ret->client_key = ret->proxy = NULL;
+    if (copy_text(&ret->ca_file, opts->ca_file) != 0 ||
+        copy_text(&ret->client_cert, opts->client_cert) != 0 ||
+        copy_text(&ret->client_key, opts->client_key) != 0 ||
+        copy_text(&ret->proxy, opts->proxy) != 0)
+        return -1;
+    return 0;
 }
 
-static void destroy(struct kf_loop *loop)
+static void release(struct kf_loop *loop)
 {
-    while (loop->idle_count > 0)
-        curl_easy_cleanup(loop->idle[--loop->idle_count]);
-    if (loop->multi)
-        (void)curl_multi_cleanup(loop->multi); /* it is empty */
-    free_text(loop->opts.ca_file);
-    free_text(loop->opts.client_cert);
-    free_text(loop->opts.client_key);
-    free_text(loop->opts.proxy);
+    /* The const is for the caller's texts; here they are our copies. */
+    free((void *)(uintptr_t)loop->opts.ca_file);
+    free((void *)(uintptr_t)loop->opts.client_cert);
+    free((void *)(uintptr_t)loop->opts.client_key);
+    free((void *)(uintptr_t)loop->opts.proxy);
+    while (loop->spare_count > 0)
+        curl_easy_cleanup(loop->spare[--loop->spare_count]);
+    (void)curl_multi_cleanup(loop->multi); /* NULL or empty of handles */
     (void)pthread_mutex_destroy(&loop->lock);
     free(loop);
 }
 
+static CURLcode global_result;
+
+static void init_curl(void)
+{
+    global_result = curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+/* With all signals blocked: they are the main thread's, and OpenSSL writes without
+ * MSG_NOSIGNAL. */
 static int start_thread(struct kf_loop *loop)
 {
-    sigset_t all, old;
+    sigset_t all, before;
     int rc;
 
-    (void)sigfillset(&all); /* cannot fail */
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    rc = pthread_create(&loop->thread, NULL, run, loop);
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    rc = pthread_create(&loop->thread, NULL, thread_main, loop);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return rc;
 }
 
 int kf_loop_new(struct kf_loop **ret, const struct kf_loop_opts *opts, struct kf_err *err)
 {
-    struct kf_loop *loop;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct kf_loop *loop = calloc(1, sizeof(*loop));
 
-    (void)pthread_once(&global_once, init_global); /* a valid control */
-    if (global_result != CURLE_OK)
-        return kf_fail(err, KF_E_NOMEM, "cannot set up libcurl");
-    loop = calloc(1, sizeof(*loop));
+    (void)pthread_once(&once, init_curl);
     if (!loop)
         return kf_fail(err, KF_E_NOMEM, "no memory for the network thread");
-    (void)pthread_mutex_init(&loop->lock, NULL); /* a plain mutex cannot fail */
-    loop->multi = curl_multi_init();
-    if (!copy_opts(&loop->opts, opts) || !loop->multi) {
-        destroy(loop);
+    (void)pthread_mutex_init(&loop->lock, NULL); /* cannot fail with default attributes */
+    loop->look_again_ns = KF_NO_DEADLINE;
+    loop->multi = global_result == CURLE_OK ? curl_multi_init() : NULL;
+    if (copy_opts(&loop->opts, opts) != 0 || !loop->multi) {
+        release(loop);
         return kf_fail(err, KF_E_NOMEM, "no memory for the network thread");
     }
-    (void)curl_multi_setopt(loop->multi, CURLMOPT_MAXCONNECTS,
-                            (long)loop->opts.connections * 4);
     (void)curl_multi_setopt(loop->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    (void)curl_multi_setopt(loop->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
+                            (long)loop->opts.connections);
+    (void)curl_multi_setopt(loop->multi, CURLMOPT_MAXCONNECTS,
+                            (long)(loop->opts.connections * HOSTS_KEPT));
     if (start_thread(loop) != 0) {
-        destroy(loop);
+        release(loop);
         return kf_fail(err, KF_E_NOMEM, "cannot start the network thread");
     }
     *ret = loop;
@@ -430,21 +473,7 @@ void kf_loop_free(struct kf_loop *loop)
     (void)pthread_mutex_lock(&loop->lock);
     loop->stopping = true;
     (void)pthread_mutex_unlock(&loop->lock);
-    (void)curl_multi_wakeup(loop->multi); /* else it looks within a second */
-    (void)pthread_join(loop->thread, NULL);
-    destroy(loop);
-}
-
-void kf_loop_submit(struct kf_loop *loop, struct kf_exchange *exchange)
-{
-    (void)pthread_mutex_lock(&loop->lock);
-    append(&loop->inbox, exchange);
-    (void)pthread_mutex_unlock(&loop->lock);
-    (void)curl_multi_wakeup(loop->multi); /* else it looks within a second */
-}
-
-void kf_loop_cancel(struct kf_loop *loop, struct kf_exchange *exchange)
-{
-    __atomic_store_n(&exchange->cancelled, 1, __ATOMIC_RELEASE);
-    (void)curl_multi_wakeup(loop->multi); /* else it looks within a second */
+    (void)curl_multi_wakeup(loop->multi);
+    (void)pthread_join(loop->thread, NULL); /* ours, and not this one */
+    release(loop);
 }

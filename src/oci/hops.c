@@ -36,12 +36,15 @@ int kf_hops_init(struct kf_hops *hops, char *first, struct kf_err *err)
     *hops = (struct kf_hops){.first = first};
     if (!first)
         return kf_fail(err, KF_E_NOMEM, "no memory for a request");
+    if (kf_url_origin(&hops->home, first, err) != 0)
+        return -1;
     return go_to_copy(hops, first, err);
 }
 
 void kf_hops_fini(struct kf_hops *hops)
 {
     free(hops->first);
+    free(hops->home);
     free(hops->url);
     free(hops->origin);
     *hops = (struct kf_hops){0};
@@ -65,6 +68,11 @@ int kf_hops_restart(struct kf_hops *hops, struct kf_err *err)
     return 0;
 }
 
+bool kf_hops_is_home(const struct kf_hops *hops)
+{
+    return strcmp(hops->origin, hops->home) == 0;
+}
+
 bool kf_hops_is_redirect(const struct kf_exchange *exchange)
 {
     int status = exchange->status;
@@ -77,19 +85,21 @@ bool kf_hops_is_redirect(const struct kf_exchange *exchange)
 int kf_hops_follow(struct kf_hops *hops, const struct kf_exchange *exchange,
                    struct kf_err *err)
 {
-    bool was_tls = kf_url_origin_is_tls(hops->origin);
-    char *next;
+    kf_auto(kf_free) char *next = NULL;
+    kf_auto(kf_free) char *origin = NULL;
 
     if (hops->count == KF_HOPS_LIMIT)
-        return kf_fail(err, KF_E_LIMIT, "more than %u redirections", KF_HOPS_LIMIT);
-    if (kf_url_resolve(&next, hops->url, exchange->fields[KF_HTTP_LOCATION], err) != 0)
-        return kf_fail_wrap(err, "a redirection of '%s'",
+        return kf_fail(err, KF_E_LIMIT, "more than %u redirections, the last by '%s'",
+                       KF_HOPS_LIMIT, kf_url_origin_host(hops->origin));
+    if (kf_url_resolve(&next, hops->url, exchange->fields[KF_HTTP_LOCATION], err) != 0 ||
+        kf_url_origin(&origin, next, err) != 0)
+        return kf_fail_wrap(err, "a redirection by '%s'",
                             kf_url_origin_host(hops->origin));
-    if (go_to(hops, next, err) != 0)
-        return -1;
-    if (was_tls && !kf_url_origin_is_tls(hops->origin))
-        return kf_fail(err, KF_E_REFUSED, "redirected from https to http, to '%s'",
+    if (kf_url_origin_is_tls(hops->origin) && !kf_url_origin_is_tls(origin))
+        return kf_fail(err, KF_E_REFUSED, "'%s' redirects from https to http",
                        kf_url_origin_host(hops->origin));
+    if (go_to(hops, kf_steal(next), err) != 0)
+        return -1;
     hops->count++;
     hops->redirected = true;
     return 0;

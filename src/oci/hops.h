@@ -18,6 +18,7 @@ struct kf_err;
 
 struct kf_hops {
     char *first;  /* where it begins */
+    char *home;   /* the origin of first */
     char *url;    /* where it is now */
     char *origin; /* of url */
     unsigned count;
@@ -32,6 +33,8 @@ void kf_hops_fini(struct kf_hops *hops);
 int kf_hops_jump(struct kf_hops *hops, const char *url, struct kf_err *err);
 /* Back to the first URL. */
 int kf_hops_restart(struct kf_hops *hops, struct kf_err *err);
+/* Whether it is at the host that it began with: others get no headers of ours. */
+bool kf_hops_is_home(const struct kf_hops *hops);
 /* Whether an answer is a redirection. */
 bool kf_hops_is_redirect(const struct kf_exchange *exchange);
 /* Follows it. */

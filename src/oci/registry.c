@@ -5,8 +5,6 @@
  */
 #include "oci/registry.h"
 
-#include <inttypes.h>
-#include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,11 +22,10 @@
 #include "net/url.h"
 #include "oci/hops.h"
 #include "oci/media.h"
+#include "oci/reply.h"
 
 #define CALL_TRIES 4u
 #define CALL_TIMEOUT_NS (30 * KF_NS_PER_S)
-#define TAG_PAGE_LIMIT 1000u
-#define TAG_LIMIT 100000u
 #define ACCEPT                                                              \
     KF_MEDIA_OCI_INDEX ", " KF_MEDIA_OCI_MANIFEST ", " KF_MEDIA_DOCKER_LIST \
                        ", " KF_MEDIA_DOCKER_MANIFEST
@@ -41,7 +38,7 @@ struct kf_registry *kf_registry_ref(struct kf_registry *registry)
 
 void kf_registry_unref(struct kf_registry *registry)
 {
-    if (__atomic_sub_fetch(&registry->refs, 1, __ATOMIC_ACQ_REL) != 0)
+    if (!registry || __atomic_sub_fetch(&registry->refs, 1, __ATOMIC_ACQ_REL) != 0)
         return;
     kf_loop_free(registry->loop);
     free(registry->base);
@@ -57,7 +54,9 @@ struct call {
     struct kf_registry *registry;
     struct kf_hops hops;
     struct kf_buf *body;
+    const char *accept, *if_none_match; /* for the registry's own host */
     struct kf_err write_err;
+    struct kf_err last; /* the failure that was tried again, or clear */
     pthread_mutex_t lock;
     pthread_cond_t cond;
     bool ended;
@@ -83,18 +82,19 @@ static void on_ended(struct kf_exchange *exchange)
 /* The loop bounds it by the exchange's deadline. */
 static void run_once(struct call *call)
 {
+    bool home = kf_hops_is_home(&call->hops);
+
     kf_buf_clear(call->body);
     call->exchange.url = call->hops.url;
     call->exchange.origin = call->hops.origin;
+    call->exchange.accept = home ? call->accept : NULL;
+    call->exchange.if_none_match = home ? call->if_none_match : NULL;
     call->ended = false;
     kf_loop_submit(call->registry->loop, &call->exchange);
     (void)pthread_mutex_lock(&call->lock);
     while (!call->ended)
-        (void)kf_cond_wait_until(&call->cond, &call->lock, KF_NO_DEADLINE);
+        (void)pthread_cond_wait(&call->cond, &call->lock);
     (void)pthread_mutex_unlock(&call->lock);
-    kf_stats_add(call->registry->opts.stats, KF_STAT_FETCH_REQUESTS, 1);
-    kf_stats_add(call->registry->opts.stats, KF_STAT_FETCHED_BYTES,
-                 call->exchange.received);
 }
 
 /* 1: run again; 0: this answer is the last; -1: failed. */
@@ -106,7 +106,8 @@ static int after(struct call *call, unsigned *failures, struct kf_err *err)
 
     exchange->not_before_ns = 0;
     if (exchange->end == KF_HTTP_COMPLETE ||
-        (exchange->end == KF_HTTP_STATUS && exchange->status == 304))
+        (exchange->end == KF_HTTP_STATUS && exchange->status == 304 &&
+         exchange->if_none_match))
         return 0;
     if (kf_hops_is_redirect(exchange))
         return kf_hops_follow(&call->hops, exchange, err) == 0 ? 1 : -1;
@@ -118,8 +119,12 @@ static int after(struct call *call, unsigned *failures, struct kf_err *err)
     kf_registry_case(&failure, exchange, &call->hops, (*failures)++);
     failure.max_tries = CALL_TRIES;
     verdict = kf_retry_decide(&failure);
-    if (verdict.action == KF_RETRY_GIVE_UP)
-        return kf_registry_fail(err, verdict.kind, exchange, call->hops.origin);
+    (void)kf_registry_fail(&call->last, verdict.kind, exchange, call->hops.origin);
+    if (verdict.action == KF_RETRY_GIVE_UP) {
+        if (err)
+            *err = call->last;
+        return -1;
+    }
     kf_stats_add(call->registry->opts.stats, KF_STAT_RETRIES, 1);
     exchange->not_before_ns = kf_deadline_ns(verdict.delay_ns);
     exchange->fresh_connection = verdict.fresh_connection;
@@ -128,25 +133,21 @@ static int after(struct call *call, unsigned *failures, struct kf_err *err)
     return 1;
 }
 
+/* Takes ownership of `url` (NULL: no memory), also on failure; call_fini is due anyway.
+ */
 static int call_init(struct call *call, struct kf_registry *registry, char *url,
-                     struct kf_buf *body, struct kf_err *err)
+                     int64_t deadline_ns, struct kf_buf *body, struct kf_err *err)
 {
-    int64_t timeout_ns =
-        registry->opts.timeout_ns ? registry->opts.timeout_ns : CALL_TIMEOUT_NS;
-
     *call = (struct call){.registry = registry, .body = body};
     kf_http_init(&call->exchange);
     call->exchange.body_limit = body->limit;
     call->exchange.urgency = KF_DEMAND;
-    call->exchange.deadline_ns = kf_deadline_ns(timeout_ns);
+    call->exchange.deadline_ns = deadline_ns;
     call->exchange.write = on_write;
     call->exchange.ended = on_ended;
-    (void)pthread_mutex_init(&call->lock, NULL); /* a plain mutex cannot fail */
-    if (kf_hops_init(&call->hops, url, err) != 0)
-        return -1;
-    return kf_cond_init(&call->cond) == 0
-               ? 0
-               : kf_fail(err, KF_E_NOMEM, "no memory for a call");
+    (void)pthread_mutex_init(&call->lock, NULL); /* default attributes: cannot fail */
+    (void)pthread_cond_init(&call->cond, NULL);
+    return kf_hops_init(&call->hops, url, err);
 }
 
 static void call_fini(struct call *call)
@@ -171,9 +172,17 @@ static int call_run(struct call *call, struct kf_err *err)
 
 /* ---- manifests --------------------------------------------------------------------- */
 
+/* A tag has no colon (oci/ref.h). */
 static bool is_digest(const char *text)
 {
-    return strncmp(text, "sha256:", 7) == 0;
+    return strchr(text, ':') != NULL;
+}
+
+static int64_t call_deadline(const struct kf_registry *registry)
+{
+    int64_t timeout_ns = registry->opts.timeout_ns;
+
+    return kf_deadline_ns(timeout_ns > 0 ? timeout_ns : CALL_TIMEOUT_NS);
 }
 
 /* A 404 in the words of who asked. */
@@ -198,25 +207,45 @@ static int manifest_failed(const struct kf_registry *registry, const struct call
     return -1;
 }
 
+/* Compares the content to the digest asked for, else to the one that the registry names;
+ * one of another algorithm is no help. */
 static int check_manifest(const struct kf_registry *registry, const struct call *call,
                           const char *wanted, struct kf_digest *ret, struct kf_err *err)
 {
-    const char *named = call->exchange.fields[KF_HTTP_DIGEST];
-    struct kf_digest expected;
+    const char *named =
+        is_digest(wanted) ? wanted : call->exchange.fields[KF_HTTP_DIGEST];
+    struct kf_digest expected, found;
     char text[KF_DIGEST_TEXT_SIZE];
 
-    if (kf_digest_of(ret, call->body->data ? call->body->data : (const uint8_t *)"",
-                     call->body->length, err) != 0)
+    if (kf_digest_of(&found, call->body->data, call->body->length, err) != 0)
         return -1;
-    if (is_digest(wanted))
-        named = wanted;
-    if (!named || kf_digest_parse(&expected, named, strlen(named), NULL) != 0)
-        return 0; /* a hint of another algorithm, or none */
-    if (!kf_digest_equal(&expected, ret))
-        return kf_fail(err, KF_E_CORRUPT,
-                       "'%s' sent a manifest with another digest than '%s'",
+    if (named && kf_digest_parse(&expected, named, strlen(named), NULL) == 0 &&
+        !kf_digest_equal(&expected, &found))
+        return kf_fail(err, KF_E_CORRUPT, "'%s' sent a manifest that is not '%s'",
                        registry->host, kf_digest_format(&expected, text));
+    *ret = found;
     return 0;
+}
+
+/* 0 with body and digest, 1 when the registry says that it is the one of `etag`. */
+static int get_manifest(struct kf_registry *registry, const char *wanted,
+                        const char *etag, struct kf_buf *body,
+                        struct kf_digest *ret_digest, struct kf_err *err)
+{
+    kf_auto(call_fini) struct call call;
+    char *url;
+
+    if (asprintf(&url, "%s/manifests/%s", registry->base, wanted) < 0)
+        url = NULL;
+    if (call_init(&call, registry, url, call_deadline(registry), body, err) != 0)
+        return -1;
+    call.accept = ACCEPT;
+    call.if_none_match = etag;
+    if (call_run(&call, err) != 0)
+        return manifest_failed(registry, &call, wanted, err);
+    if (call.exchange.status == 304)
+        return 1;
+    return check_manifest(registry, &call, wanted, ret_digest, err);
 }
 
 static int registry_manifest(struct kf_origin *origin, const char *tag_or_digest,
@@ -224,106 +253,107 @@ static int registry_manifest(struct kf_origin *origin, const char *tag_or_digest
                              struct kf_digest *ret_digest, struct kf_err *err)
 {
     struct kf_registry *registry = kf_container_of(origin, struct kf_registry, origin);
-    char digest[KF_DIGEST_TEXT_SIZE], etag[KF_DIGEST_TEXT_SIZE + 2], *url = NULL;
-    struct call call;
+    char text[KF_DIGEST_TEXT_SIZE], etag[KF_DIGEST_TEXT_SIZE + 2];
+    kf_auto(kf_buf_fini) struct kf_buf body;
+    struct kf_digest digest;
     int rc;
 
-    if (asprintf(&url, "%s/manifests/%s", registry->base, tag_or_digest) < 0)
-        url = NULL;
-    rc = call_init(&call, registry, url, ret_bytes, err);
-    call.exchange.accept = ACCEPT;
-    if (known) {
-        (void)snprintf(etag, sizeof(etag), "\"%s\"", kf_digest_format(known, digest));
-        call.exchange.if_none_match = etag;
-    }
-    if (rc == 0 && call_run(&call, err) != 0)
-        rc = manifest_failed(registry, &call, tag_or_digest, err);
-    else if (rc == 0 && call.exchange.end == KF_HTTP_STATUS)
-        rc = known ? 1
-                   : kf_fail(err, KF_E_MALFORMED, "'%s' answers 304 to a plain request",
-                             registry->host);
-    else if (rc == 0)
-        rc = check_manifest(registry, &call, tag_or_digest, ret_digest, err);
-    if (rc == 1)
+    kf_buf_init(&body, KF_MANIFEST_LIMIT);
+    if (!is_digest(tag_or_digest) && !kf_reply_is_tag(tag_or_digest))
+        return kf_fail(err, KF_E_ARG, "'%s' is neither a tag nor a digest",
+                       tag_or_digest);
+    if (is_digest(tag_or_digest) &&
+        kf_digest_parse(&digest, tag_or_digest, strlen(tag_or_digest), err) != 0)
+        return -1;
+    if (known)
+        (void)snprintf(etag, sizeof(etag), "\"%s\"", kf_digest_format(known, text));
+    rc = get_manifest(registry, tag_or_digest, known ? etag : NULL, &body, &digest, err);
+    if (rc < 0)
+        return -1;
+    if (known && (rc == 1 || kf_digest_equal(&digest, known))) {
         *ret_digest = *known;
-    call_fini(&call);
-    return rc;
+        return 1;
+    }
+    kf_buf_clear(ret_bytes);
+    if (kf_buf_append(ret_bytes, body.data, body.length, err) != 0)
+        return -1;
+    *ret_digest = digest;
+    return 0;
 }
 
 /* ---- tags -------------------------------------------------------------------------- */
 
-static int take_tags(const struct kf_buf *page, struct kf_strings *ret,
-                     struct kf_err *err)
+/* The next page, or NULL behind the last one. It must be of the same registry. */
+static int next_page(const struct call *call, char **ret, struct kf_err *err)
 {
-    json_t *root =
-        json_loadb(page->data ? (const char *)page->data : "", page->length, 0, NULL);
-    const json_t *tags = json_object_get(root, "tags");
-    int rc =
-        json_is_object(root) ? 0 : kf_fail(err, KF_E_MALFORMED, "malformed list of tags");
+    const char *link = call->exchange.fields[KF_HTTP_LINK];
+    kf_auto(kf_free) char *reference = NULL;
+    kf_auto(kf_free) char *origin = NULL;
+    kf_auto(kf_free) char *url = NULL;
 
-    for (size_t i = 0; rc == 0 && i < json_array_size(tags); i++) {
-        const char *tag = json_string_value(json_array_get(tags, i));
-
-        if (!tag)
-            rc = kf_fail(err, KF_E_MALFORMED, "malformed list of tags");
-        else if (ret->count == TAG_LIMIT)
-            rc = kf_fail(err, KF_E_LIMIT, "more than %u tags", TAG_LIMIT);
-        else
-            rc = kf_strings_add(ret, tag, err);
-    }
-    json_decref(root);
-    return rc;
+    *ret = NULL;
+    if (!link)
+        return 0;
+    if (kf_header_link_next(&reference, link, err) != 0)
+        return -1;
+    if (!reference)
+        return 0;
+    if (kf_url_resolve(&url, call->hops.url, reference, err) != 0 ||
+        kf_url_origin(&origin, url, err) != 0)
+        return -1;
+    if (strcmp(origin, call->hops.origin) != 0)
+        return kf_fail(err, KF_E_REFUSED, "'%s' continues its list of tags elsewhere",
+                       kf_url_origin_host(call->hops.origin));
+    *ret = kf_steal(url);
+    return 0;
 }
 
-/* One page, and where the next one is (NULL: it was the last). Takes ownership of `url`.
- */
-static int get_page(struct kf_registry *registry, char *url, struct kf_strings *ret,
-                    char **ret_next, struct kf_err *err)
+/* One page, and where the next one is. Takes ownership of `url`. */
+static int get_page(struct kf_registry *registry, char *url, int64_t deadline_ns,
+                    struct kf_strings *tags, char **ret_next, struct kf_err *err)
 {
-    kf_auto(kf_free) char *link = NULL;
-    struct kf_buf page;
-    struct call call;
-    int rc;
+    kf_auto(kf_buf_fini) struct kf_buf page;
+    kf_auto(call_fini) struct call call;
 
-    *ret_next = NULL;
-    kf_buf_init(&page, KF_MANIFEST_LIMIT);
-    rc = call_init(&call, registry, url, &page, err);
-    if (rc == 0)
-        rc = call_run(&call, err);
-    if (rc == 0 && call.exchange.end != KF_HTTP_COMPLETE)
-        rc = kf_registry_fail(err, KF_E_MALFORMED, &call.exchange, call.hops.origin);
-    if (rc == 0)
-        rc = take_tags(&page, ret, err);
-    if (rc == 0 && call.exchange.fields[KF_HTTP_LINK])
-        rc = kf_header_link_next(&link, call.exchange.fields[KF_HTTP_LINK], err);
-    if (rc == 0 && link)
-        rc = kf_url_resolve(ret_next, call.hops.url, link, err);
-    if (rc != 0 && call.exchange.end == KF_HTTP_STATUS && call.exchange.status == 404)
-        rc = kf_fail(err, KF_E_NOTFOUND, "no such repository '%s' in '%s'",
-                     registry->repository, registry->host);
-    call_fini(&call);
-    kf_buf_fini(&page);
-    return rc;
+    kf_buf_init(&page, KF_REGISTRY_PAGE_LIMIT);
+    if (call_init(&call, registry, url, deadline_ns, &page, err) != 0)
+        return -1;
+    if (call_run(&call, err) != 0) {
+        if (call.exchange.end == KF_HTTP_STATUS && call.exchange.status == 404)
+            return kf_fail(err, KF_E_NOTFOUND, "no such repository '%s' in '%s'",
+                           registry->repository, registry->host);
+        return -1;
+    }
+    if (kf_reply_tags(tags, page.data, page.length, err) != 0)
+        return -1;
+    return next_page(&call, ret_next, err);
 }
 
 static int registry_tags(struct kf_origin *origin, struct kf_strings *ret,
                          struct kf_err *err)
 {
     struct kf_registry *registry = kf_container_of(origin, struct kf_registry, origin);
-    char *url = NULL, *next;
+    kf_auto(kf_strings_fini) struct kf_strings tags = {0};
+    int64_t deadline_ns = call_deadline(registry);
+    char *url;
 
     if (asprintf(&url, "%s/tags/list?n=1000", registry->base) < 0)
-        url = NULL;
-    for (unsigned page = 0; page < TAG_PAGE_LIMIT; page++) {
-        if (get_page(registry, url, ret, &next, err) != 0)
+        return kf_fail(err, KF_E_NOMEM, "no memory for a request");
+    for (unsigned page = 0; url; page++) {
+        char *next = NULL;
+
+        if (page == KF_REGISTRY_PAGES_LIMIT) {
+            free(url);
+            return kf_fail(err, KF_E_LIMIT, "a list of tags of more than %u pages",
+                           KF_REGISTRY_PAGES_LIMIT);
+        }
+        if (get_page(registry, url, deadline_ns, &tags, &next, err) != 0)
             return -1;
-        if (!next)
-            return 0;
         url = next;
     }
-    free(url);
-    return kf_fail(err, KF_E_LIMIT, "a list of tags of more than %u pages",
-                   TAG_PAGE_LIMIT);
+    *ret = tags;
+    tags = (struct kf_strings){0};
+    return 0;
 }
 
 /* ---- opening ----------------------------------------------------------------------- */

@@ -13,6 +13,9 @@ struct kf_loop;
 struct kf_retry_case;
 struct kf_hops;
 
+#define KF_REGISTRY_PAGES_LIMIT 1000u     /* of a list of tags */
+#define KF_REGISTRY_PAGE_LIMIT (4u << 20) /* bytes of one of them */
+
 struct kf_registry {
     struct kf_origin origin;
     struct kf_origin_opts opts;
@@ -35,7 +38,8 @@ struct kf_source *kf_remote_new(struct kf_registry *registry, const struct kf_de
 void kf_registry_case(struct kf_retry_case *ret, const struct kf_exchange *exchange,
                       const struct kf_hops *hops, unsigned failures);
 /* Why an exchange failed: host, status, what the registry says (OCI errors JSON,
- * printable and bounded), never a URL. */
+ * printable and bounded), never a URL. `err` holds the failure before, or is clear: when
+ * the time is over, that is still what people need to know. */
 int kf_registry_fail(struct kf_err *err, enum kf_err_kind kind,
                      const struct kf_exchange *exchange, const char *origin);
 

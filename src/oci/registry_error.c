@@ -1,39 +1,13 @@
 /*
  * What to say of an exchange that failed.
  */
-#include <jansson.h>
-#include <stdio.h>
-#include <string.h>
-
 #include "base/err.h"
 #include "net/http.h"
 #include "net/retry.h"
 #include "net/url.h"
 #include "oci/hops.h"
 #include "oci/registry.h"
-
-#define SAID_SIZE 160
-
-/* The first error's message of an answer by the distribution spec ("Error Codes"). */
-static void said(const struct kf_exchange *exchange, char out[SAID_SIZE])
-{
-    json_t *root = exchange->error_body.length > 0
-                       ? json_loadb((const char *)exchange->error_body.data,
-                                    exchange->error_body.length, 0, NULL)
-                       : NULL;
-    const json_t *first = json_array_get(json_object_get(root, "errors"), 0);
-    const char *message = json_string_value(json_object_get(first, "message"));
-    const char *code = json_string_value(json_object_get(first, "code"));
-
-    (void)snprintf(out, SAID_SIZE, "%s%s", message || code ? ", it says: " : "",
-                   message ? message
-                   : code  ? code
-                           : ""); /* cut is fine */
-    for (char *c = out; *c; c++)
-        if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
-            *c = '?';
-    json_decref(root);
-}
+#include "oci/reply.h"
 
 int kf_registry_fail(struct kf_err *err, enum kf_err_kind kind,
                      const struct kf_exchange *exchange, const char *origin)
@@ -45,12 +19,19 @@ int kf_registry_fail(struct kf_err *err, enum kf_err_kind kind,
         [KF_HTTP_CANCELLED] = "cancelled",
     };
     const char *host = kf_url_origin_host(origin);
-    char text[SAID_SIZE];
+    char text[KF_REPLY_TEXT_SIZE] = "";
 
+    if (exchange->end == KF_HTTP_DEADLINE && err->kind != KF_E_NONE) {
+        err->kind = kind;
+        return kf_fail_wrap(err, "timed out");
+    }
     switch (exchange->end) {
     case KF_HTTP_STATUS:
-        said(exchange, text);
-        return kf_fail(err, kind, "'%s' answers %d%s", host, exchange->status, text);
+        if (exchange->error_body.length > 0)
+            (void)kf_reply_error(text, exchange->error_body.data,
+                                 exchange->error_body.length);
+        return kf_fail(err, kind, "'%s' answers %d%s%s", host, exchange->status,
+                       text[0] ? ", it says: " : "", text);
     case KF_HTTP_BROKEN:
     case KF_HTTP_BAD:
         return kf_fail(err, kind, "'%s': %s", host, exchange->text);

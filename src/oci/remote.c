@@ -36,9 +36,15 @@ struct transfer {
     struct kf_source_req *req;
     struct remote *remote;
     struct kf_hops hops;
-    uint64_t reached;  /* bytes that the sink has */
-    unsigned failures; /* without progress in between */
+    uint64_t reached;   /* bytes that the sink has */
+    uint64_t progress;  /* of them, since failures are counted */
+    unsigned failures;  /* without much progress in between */
+    struct kf_err last; /* the failure that was tried again, or clear */
 };
+
+/* So many new bytes, and a failure is the first one again: the connection does work. Less
+ * would let a server that sends a byte at a time be asked without a pause. */
+#define PROGRESS_BYTES (64u << 10)
 
 static struct remote *remote_of(struct kf_source *source)
 {
@@ -57,9 +63,10 @@ static void run_done(struct kf_job *job)
     struct kf_source_req *req = kf_container_of(job, struct kf_source_req, job);
     struct transfer *transfer = req->priv;
     struct kf_source *source = req->source;
+    struct kf_err result = req->result; /* `done` may free the request */
 
-    /* The transfer stays until `done` has begun: until then it may be cancelled. */
-    req->done(req, req->result.kind == KF_E_NONE ? NULL : &req->result);
+    req->done(req, result.kind == KF_E_NONE ? NULL : &result);
+    /* Not sooner: a cancel may come while `done` waits for its owner's lock. */
     if (transfer) {
         kf_hops_fini(&transfer->hops);
         kf_http_fini(&transfer->exchange);
@@ -147,7 +154,11 @@ static void note_answer(struct transfer *transfer)
     if (exchange->delivered == 0)
         return;
     transfer->reached += exchange->delivered;
-    transfer->failures = 0;
+    transfer->progress += exchange->delivered;
+    if (transfer->progress >= PROGRESS_BYTES) {
+        transfer->progress = 0;
+        transfer->failures = 0;
+    }
     transfer->hops.resolved_anew = false;
     if (transfer->hops.redirected && !is_target(remote, transfer->hops.url))
         remember_target(remote, transfer->hops.url);
@@ -164,21 +175,22 @@ static void try_again(struct transfer *transfer)
     struct kf_exchange *exchange = &transfer->exchange;
     struct kf_retry_case failure;
     struct kf_retry_verdict verdict;
-    struct kf_err err = {0};
 
     kf_registry_case(&failure, exchange, &transfer->hops, transfer->failures++);
     verdict = kf_retry_decide(&failure);
+    (void)kf_registry_fail(&transfer->last, verdict.kind, exchange,
+                           transfer->hops.origin);
     if (verdict.action == KF_RETRY_GIVE_UP) {
-        (void)kf_registry_fail(&err, verdict.kind, exchange, transfer->hops.origin);
-        finish_failed(transfer, &err);
+        finish_failed(transfer, &transfer->last);
         return;
     }
     kf_stats_add(stats_of(transfer->remote), KF_STAT_RETRIES, 1);
     exchange->fresh_connection = verdict.fresh_connection;
     if (verdict.action == KF_RETRY_RESOLVE) {
-        remember_target(transfer->remote, NULL);
-        if (kf_hops_restart(&transfer->hops, &err) != 0) {
-            finish_failed(transfer, &err);
+        if (is_target(transfer->remote, transfer->hops.url))
+            remember_target(transfer->remote, NULL);
+        if (kf_hops_restart(&transfer->hops, &transfer->last) != 0) {
+            finish_failed(transfer, &transfer->last);
             return;
         }
     }

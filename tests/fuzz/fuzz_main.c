@@ -1,6 +1,6 @@
 /*
- * Runs a fuzz target over files: each corpus is an ordinary test. With -Dfuzz=true libFuzzer
- * takes this file's place.
+ * Runs a fuzz target over files: each corpus is an ordinary test. With -Dfuzz=true
+ * libFuzzer takes this file's place.
  */
 #include <dirent.h>
 #include <stdint.h>

@@ -473,12 +473,14 @@ Test(layout, whole_small_blobs)
 
 /* --- requests --- */
 
+enum after_piece { GO_ON, CANCEL, STOP, FAIL, TIME_OUT };
+
 /* A sink that acts after its first piece. */
 struct request {
     struct kf_source_req req;
     struct kf_sink sink;
     size_t pieces, largest;
-    enum { GO_ON, CANCEL, STOP, FAIL, TIME_OUT } then;
+    enum after_piece then;
     sem_t ended;
     enum kf_err_kind kind;
 };
@@ -507,7 +509,7 @@ static void request_done(struct kf_source_req *req, const struct kf_err *result)
     (void)sem_post(&r->ended);
 }
 
-static struct request run_request(int then)
+static struct request run_request(enum after_piece then)
 {
     struct kf_origin *origin = open_layout();
     struct kf_source *source = kf_origin_blob(origin, &blob, &err);
@@ -539,7 +541,7 @@ Test(layout, bytes_come_in_pieces)
 Test(layout, a_request_ends_between_two_pieces)
 {
     static const struct {
-        int then;
+        enum after_piece then;
         enum kf_err_kind kind;
     } cases[] = {{CANCEL, KF_E_CANCELLED},
                  {STOP, KF_E_CANCELLED},

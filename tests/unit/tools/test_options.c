@@ -127,6 +127,80 @@ Test(options, a_value_that_is_missing_or_wrong)
     cr_assert_eq(PARSE(&o, KF_V_MOUNT, "--min-free", "101%", "r", "d"), -1);
 }
 
+/* As kit's: a flag with a value only behind '='. */
+Test(options, tls_verify_does_not_eat_the_next_word)
+{
+    struct kf_options o;
+
+    cr_assert_eq(PARSE(&o, KF_V_MOUNT, "--tls-verify", "r", "d"), 0, "%s", err.message);
+    cr_assert(o.tls_verify);
+    cr_assert_eq(o.arg_count, 2);
+    kf_options_fini(&o);
+    cr_assert_eq(PARSE(&o, KF_V_MOUNT, "-o", "rw,tls_verify=no", "r", "d"), 0, "%s",
+                 err.message);
+    cr_assert_not(o.tls_verify);
+    kf_options_fini(&o);
+    cr_assert_eq(PARSE(&o, KF_V_MOUNT, "--tls-verify=perhaps", "r", "d"), -1);
+}
+
+Test(options, a_letter_means_what_its_verb_says)
+{
+    struct kf_options o;
+
+    cr_assert_eq(PARSE(&o, KF_V_UMOUNT, "-l", "d"), 0);
+    cr_assert(o.lazy && !o.long_listing);
+    kf_options_fini(&o);
+    cr_assert_eq(PARSE(&o, KF_V_LS, "-lR", "r"), 0);
+    cr_assert(o.long_listing && o.recursive && !o.lazy);
+    kf_options_fini(&o);
+    cr_assert_eq(PARSE(&o, KF_V_LS, "-lx", "r"), -1);
+    cr_assert(strstr(err.message, "-x"), "%s", err.message);
+    cr_assert_eq(PARSE(&o, KF_V_UMOUNT, "-o", "ro", "d"), -1, "-o is mount's");
+}
+
+Test(options, kits_names_of_the_client_certificate)
+{
+    struct kf_options o;
+
+    setenv("KITOPS_CLIENT_CERT", "kit.crt", 1);
+    setenv("KITOPS_CLIENT_KEY", "kit.key", 1);
+    cr_assert_eq(PARSE(&o, KF_V_MOUNT, "--key", "own.key", "r", "d"), 0);
+    cr_assert_str_eq(o.cert, "kit.crt");
+    cr_assert_str_eq(o.key, "own.key");
+    kf_options_fini(&o);
+}
+
+Test(options, arguments_up_to_the_limit)
+{
+    const char *words[KF_ARGS_LIMIT + 1];
+    struct kf_options o;
+
+    for (size_t i = 0; i < KF_ARRAY_LEN(words); i++)
+        words[i] = "a";
+    cr_assert_eq(parse(&o, KF_V_MOUNT, KF_ARGS_LIMIT, words), 0);
+    cr_assert_eq(o.arg_count, KF_ARGS_LIMIT);
+    kf_options_fini(&o);
+    cr_assert_eq(parse(&o, KF_V_MOUNT, KF_ARGS_LIMIT + 1, words), -1);
+}
+
+/* Parsing looks an option up by name or letter: two rows of a verb must differ. */
+Test(options, the_table_is_sound)
+{
+    for (size_t i = 0; i < kf_option_count; i++) {
+        const struct kf_option *a = &kf_option_table[i];
+
+        cr_assert(!kf_option_takes_value(a) || a->argument, "%s", a->name);
+        for (size_t k = 0; k < i; k++) {
+            const struct kf_option *b = &kf_option_table[k];
+
+            if ((a->verbs & b->verbs) == 0)
+                continue;
+            cr_assert(strcmp(a->name, b->name) != 0, "%s twice", a->name);
+            cr_assert(!a->letter || a->letter != b->letter, "-%c twice", a->letter);
+        }
+    }
+}
+
 Test(options, two_dashes_end_options)
 {
     struct kf_options o;
