@@ -335,7 +335,7 @@ static void wait_and_handle(struct keeper *keeper)
         return; /* EINTR; nothing else can happen to these */
     if (fds[POLL_SIGNALS].revents)
         hear_signal(keeper);
-    if (fds[POLL_CHANNEL].revents)
+    if (fds[POLL_CHANNEL].revents && keeper->channel >= 0) /* reaping closes it */
         hear_worker(keeper);
     if (fds[POLL_UP].revents && keeper->up >= 0)
         orphaned(keeper);
