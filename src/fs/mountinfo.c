@@ -98,7 +98,7 @@ static bool parse_device(struct slice from, unsigned *ret_major, unsigned *ret_m
 /* id parent MAJOR:MINOR root DIR options [optional...] - TYPE SOURCE options */
 static bool parse_line(const char *at, const char *end, struct kf_mount_point *ret)
 {
-    struct slice device, dir, part, type, source;
+    struct slice device = {0}, dir = {0}, part = {0}, type = {0}, source = {0};
 
     if (!skip_fields(&at, end, 2) || !next_field(&at, end, &device) ||
         !skip_fields(&at, end, 1) || !next_field(&at, end, &dir))

@@ -127,7 +127,7 @@ case_silent_once() {
     heals '"action": "stallhdr"'
 }
 
-case_chunked_body() {
+case_chunked_body_as_root() {
     heals '"action": "chunked"' 1
 }
 
@@ -147,7 +147,7 @@ case_wrong_range_once() {
     heals '"action": "wrongrange"'
 }
 
-case_unavailable_twice() {
+case_unavailable_twice_as_root() {
     began=$(milliseconds)
     heals '"action": "status", "code": 503, "retry_after": 1, "count": 2'
     equal "$(wc -l <"$TMP/rows")" 3 "requests"
@@ -327,7 +327,7 @@ case_umount_lazy_with_a_blocked_reader() {
     ! grep -Eq 'OK|WRONG|SHORT' "$TMP/verdict" || fail "the reader got $(cat "$TMP/verdict")"
 }
 
-case_umount_abort_with_a_blocked_reader() {
+case_umount_abort_with_a_blocked_reader_as_root() {
     blocked_reader
     umount_kit --abort
     until_true 2 gone "$reader" || fail "the reader still waits"

@@ -62,7 +62,7 @@ case_offline() {
 }
 
 # Many readers of one cold place cause one fetch.
-case_one_fetch() {
+case_one_fetch_as_root() {
     serve_kit 64M --latency-ms 50
     mount_kit "$KIT"
     mark=$(control mark)

@@ -158,7 +158,7 @@ PY
     umount_kit
 }
 
-case_overlayfs_on_top() {
+case_overlayfs_on_top_as_root() {
     need unshare
     [ "$(id -u)" = 0 ] || skip "overlayfs needs root"
     mount_names
