@@ -3,7 +3,8 @@
  * it is told to say, and keeps what it was asked.
  *
  *     struct kf_http_peer *peer = kf_http_peer_new();
- *     kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_KEEP, "HTTP/1.1 304 Not Modified\r\n\r\n");
+ *     kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_KEEP, "HTTP/1.1 304 Not
+ * Modified\r\n\r\n");
  *     ... let something send a request to 127.0.0.1:kf_http_peer_port(peer) ...
  *     cr_assert(strstr(kf_http_peer_request(peer, 0), "If-None-Match: "));
  *

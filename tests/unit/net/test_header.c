@@ -79,8 +79,8 @@ Test(header, content_ranges_that_are_none)
 
 Test(header, lengths)
 {
-    static const char *const bad[] = {"",   "-1",   "+1", "1 ", " 1",
-                                      "0x", "1, 1", "9223372036854775808"};
+    static const char *const bad[] = {"",   "-1", "+1",   "1 ",
+                                      " 1", "0x", "1, 1", "9223372036854775808"};
     uint64_t length = 5;
 
     cr_assert_eq(kf_header_length(&length, "0", &err), 0);
@@ -104,7 +104,8 @@ static void expect_next(const char *value, const char *expected)
 
 Test(header, links_with_a_next)
 {
-    expect_next("</v2/a/tags/list?last=b&n=2>; rel=\"next\"", "/v2/a/tags/list?last=b&n=2");
+    expect_next("</v2/a/tags/list?last=b&n=2>; rel=\"next\"",
+                "/v2/a/tags/list?last=b&n=2");
     expect_next("<a>;rel=next", "a");
     expect_next("<a> ; REL = Next", "a");
     expect_next("<p>; rel=prev, <n>; title=\"x, <y>; rel=next\"; rel=\"last next\"", "n");
@@ -125,7 +126,7 @@ Test(header, links_without_a_next)
 Test(header, links_that_are_malformed)
 {
     static const char *const values[] = {
-        "a; rel=next",        "<a; rel=next", "<a> rel=next",
+        "a; rel=next",     "<a; rel=next",      "<a> rel=next",
         "<a>; rel=\"next", "<a>; rel=\"next\\", "<a>; rel=\"next\" x",
     };
 

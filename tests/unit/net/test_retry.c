@@ -60,10 +60,8 @@ Test(retry, statuses)
 
 Test(retry, a_url_is_asked_for_anew_once)
 {
-    struct kf_retry_case failure = {.end = KF_HTTP_STATUS,
-                                    .status = 403,
-                                    .redirected = true,
-                                    .resolved_anew = true};
+    struct kf_retry_case failure = {
+        .end = KF_HTTP_STATUS, .status = 403, .redirected = true, .resolved_anew = true};
 
     cr_assert_eq(kf_retry_decide(&failure).action, KF_RETRY_GIVE_UP);
 }
@@ -120,10 +118,8 @@ Test(retry, what_ends_for_good)
 static bool again(enum kf_http_end end, enum kf_urgency urgency, unsigned failures,
                   unsigned max_tries)
 {
-    struct kf_retry_case failure = {.end = end,
-                                    .urgency = urgency,
-                                    .failures = failures,
-                                    .max_tries = max_tries};
+    struct kf_retry_case failure = {
+        .end = end, .urgency = urgency, .failures = failures, .max_tries = max_tries};
 
     return kf_retry_decide(&failure).action == KF_RETRY_AGAIN;
 }
