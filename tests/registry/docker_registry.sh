@@ -24,6 +24,7 @@ log: {level: info, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: $dir/data}, delete: {enabled: true}}
 http: {addr: "127.0.0.1:0", secret: fixed$secure}
 YML
+    : >"$log"
     docker-registry serve "$config" >"$log" 2>&1 &
     DOCKER_REGISTRY_PID=$!
     for try in $(seq 100); do
