@@ -4,7 +4,9 @@
  *
  * The life of a missing chunk: wanted -> in a range on its way -> decoded and checked on
  * the work queue -> waiters answered -> handed to the cache -> forgotten when written.
- * Until it is written readers are answered from its block. A fetch that fails is
+ * Until it is written readers are answered from its block. A chunk that the cache does
+ * not take stays in memory until something else needs its room, and keeps the feed until
+ * then, even when nobody else holds it; kf_fetch_stop drops all. A fetch that fails is
  * forgotten after its waiters were told: the next read tries again.
  *
  * Locks itself; counted. What ranges are asked for is decided by fetch/plan, how far

@@ -74,7 +74,7 @@ static void enqueue(struct kf_flight *flight)
     struct kf_wanted *wanted = &flight->feed->fetch->wanted[flight->urgency];
 
     flight->state = KF_FLIGHT_WANTED;
-    TAILQ_INSERT_TAIL(&wanted->list, flight, wanted_link);
+    TAILQ_INSERT_TAIL(&wanted->list, flight, link);
     wanted->count++;
 }
 
@@ -82,7 +82,7 @@ static void dequeue(struct kf_flight *flight)
 {
     struct kf_wanted *wanted = &flight->feed->fetch->wanted[flight->urgency];
 
-    TAILQ_REMOVE(&wanted->list, flight, wanted_link);
+    TAILQ_REMOVE(&wanted->list, flight, link);
     wanted->count--;
 }
 
@@ -102,6 +102,7 @@ struct kf_flight *kf_flight_new_locked(struct kf_feed *feed, uint64_t chunk,
     flight->feed = kf_feed_ref(feed);
     flight->chunk = chunk;
     flight->urgency = urgency;
+    flight->progress = KF_PROGRESS_NONE;
     flight->job.run = chunk_arrived;
     feed->ops->place(feed->arg, chunk, &flight->place);
     assert(flight->place.stored_length > 0);
@@ -137,7 +138,7 @@ void kf_flight_requeue_locked(struct kf_flight *flight)
 }
 
 /* Out of the table; memory and references go when the lock has been left. */
-static void end_locked(struct kf_flight *flight)
+void kf_flight_end_locked(struct kf_flight *flight)
 {
     struct kf_fetch *fetch = flight->feed->fetch;
     struct kf_flight **link = bucket(fetch, flight->feed, flight->chunk);
@@ -158,7 +159,7 @@ void kf_flight_fail_locked(struct kf_flight *flight, const struct kf_err *err)
         dequeue(flight);
     else
         flight->feed->fetch->busy--;
-    end_locked(flight);
+    kf_flight_end_locked(flight);
 }
 
 int64_t kf_flight_deadline_locked(const struct kf_flight *flight)
@@ -234,35 +235,37 @@ static void answer(struct kf_flight *flight)
 
     kf_fetch_enter(fetch);
     flight->state = KF_FLIGHT_READY;
-    taken = kf_read_take_locked(&flight->waiters);
+    taken = kf_read_take_locked(flight);
     kf_fetch_leave(fetch);
     kf_read_answer(fetch, taken, flight->block);
 }
 
-static void end(struct kf_flight *flight)
+static void put_done(struct kf_object_put *put)
 {
+    struct kf_flight *flight = kf_container_of(put, struct kf_flight, put);
     struct kf_fetch *fetch = flight->feed->fetch;
 
     kf_fetch_enter(fetch);
-    end_locked(flight);
+    if (kf_object_has(flight->feed->object, flight->chunk))
+        kf_flight_end_locked(flight);
+    else
+        kf_unkept_add_locked(flight);
     kf_fetch_leave(fetch);
 }
 
-static void put_done(struct kf_object_put *put)
-{
-    end(kf_container_of(put, struct kf_flight, put));
-}
-
-/* Hands the chunk to the cache; it is the flight of `put_done` then, or ends here. */
+/* Hands the chunk to the cache; it is the flight of `put_done` then, or unkept. */
 static void keep(struct kf_flight *flight, struct kf_digest *digest)
 {
     const struct kf_feed *feed = flight->feed;
 
     flight->put.done = put_done;
-    if ((!feed->ops->decode &&
-         kf_digest_of(digest, flight->block->data, flight->block->length, NULL) != 0) ||
-        !kf_object_put(feed->object, flight->chunk, flight->block, digest, &flight->put))
-        end(flight);
+    if ((feed->ops->decode ||
+         kf_digest_of(digest, flight->block->data, flight->block->length, NULL) == 0) &&
+        kf_object_put(feed->object, flight->chunk, flight->block, digest, &flight->put))
+        return;
+    kf_fetch_enter(feed->fetch);
+    kf_unkept_add_locked(flight);
+    kf_fetch_leave(feed->fetch);
 }
 
 static void chunk_arrived(struct kf_job *job)

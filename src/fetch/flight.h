@@ -3,8 +3,9 @@
  * wait for them, the requests that bring them, and the one lock over all of it.
  *
  * A flight is owned by the table while it is wanted, by its request while it is fetching,
- * by its own job from its last byte on, and by the cache's writer while it is being
- * written: each takes it to the next state or ends it, so it needs no counting.
+ * by its own job from its last byte on, by the cache's writer while it is being written,
+ * and by the lists of unkept ones when the cache did not take it: each takes it to the
+ * next state or ends it, so it needs no counting.
  *
  * `..._locked`: between kf_fetch_enter and kf_fetch_leave. What ends there is only put
  * aside; leaving releases it, since releasing calls out (a block tells its budget, a feed
@@ -32,6 +33,14 @@ enum kf_flight_state {
     KF_FLIGHT_READY,    /* answers from `block`; the cache may be writing it */
 };
 
+/* What was read of a chunk that is ready; the first are the first to be dropped. */
+enum kf_progress {
+    KF_PROGRESS_ENDED, /* its last byte was read */
+    KF_PROGRESS_BEGUN,
+    KF_PROGRESS_NONE,
+    KF_PROGRESS_COUNT,
+};
+
 struct kf_flight {
     struct kf_feed *feed; /* a reference */
     uint64_t chunk;
@@ -40,10 +49,13 @@ struct kf_flight {
     enum kf_urgency urgency; /* written atomically: the source's thread looks */
     unsigned attempts;       /* decodings that failed */
     struct kf_waiter *waiters;
-    struct kf_flight *next; /* in its bucket, or among those put aside */
-    TAILQ_ENTRY(kf_flight) wanted_link;
-    struct kf_block *stored; /* bytes of the source */
-    struct kf_block *block;  /* bytes of the chunk; immutable once ready */
+    struct kf_flight *next;      /* in its bucket, or among those put aside */
+    TAILQ_ENTRY(kf_flight) link; /* while wanted, or unkept */
+    struct kf_block *stored;     /* bytes of the source */
+    struct kf_block *block;      /* bytes of the chunk; immutable once ready */
+    enum kf_progress progress;
+    bool unkept;       /* in one of those lists */
+    int64_t unkept_ns; /* since then */
     struct kf_job job;
     struct kf_object_put put;
 };
@@ -53,6 +65,12 @@ TAILQ_HEAD(kf_flight_list, kf_flight);
 struct kf_wanted {
     struct kf_flight_list list; /* oldest first */
     size_t count;
+};
+
+/* Ready chunks that the cache did not take. */
+struct kf_unkept {
+    struct kf_flight_list list; /* read last, last */
+    uint64_t bytes;
 };
 
 /* A stretch of chunks that is turned into flights only when the queue has come so far:
@@ -96,6 +114,7 @@ struct kf_fetch {
     struct kf_flight **buckets;
     size_t bucket_count, flight_count;
     struct kf_wanted wanted[KF_URGENCY_COUNT];
+    struct kf_unkept unkept[KF_PROGRESS_COUNT];
     struct kf_backlog_list backlog[KF_URGENCY_COUNT];
     struct kf_range *ranges; /* the memory of both lists */
     struct kf_range_list running, unused;
@@ -103,6 +122,7 @@ struct kf_fetch {
     unsigned running_demand; /* of these */
     struct kf_flight *ended;
     struct kf_backlog_list spent;
+    bool pump_again; /* once the memory of `ended` is free */
 };
 
 struct kf_feed {
@@ -138,13 +158,28 @@ void kf_flight_requeue_locked(struct kf_flight *flight);
 void kf_flight_arrived(struct kf_flight *flight);
 /* Tells the waiters, and ends it. It is wanted or fetching. */
 void kf_flight_fail_locked(struct kf_flight *flight, const struct kf_err *err);
+/* It is ready, and nobody's any more. */
+void kf_flight_end_locked(struct kf_flight *flight);
 int64_t kf_flight_deadline_locked(const struct kf_flight *flight); /* 0: nobody waits */
 void kf_flight_release(struct kf_flight *flight);                  /* no lock */
+
+/* unkept.c */
+/* A ready flight that the cache did not take; ends it when stopping. */
+void kf_unkept_add_locked(struct kf_flight *flight);
+/* A ready flight was read, by who holds its block: this may end it. */
+void kf_unkept_note_read_locked(struct kf_flight *flight, bool to_end);
+/* Ends some until there would be room for `bytes`, or none is left that the urgency may
+ * push out; whether any. The room is there when the lock has been left. */
+bool kf_unkept_make_room_locked(struct kf_fetch *fetch, uint64_t bytes,
+                                enum kf_urgency urgency);
+/* So many wait to be read that nothing is to be fetched ahead. */
+bool kf_unkept_hold_back_locked(struct kf_fetch *fetch);
+void kf_unkept_end_locked(struct kf_fetch *fetch); /* all */
 
 /* read.c */
 /* The waiters of a flight that became ready leave it; then, without a lock, they are
  * answered from its block. */
-struct kf_waiter *kf_read_take_locked(struct kf_waiter **waiters);
+struct kf_waiter *kf_read_take_locked(struct kf_flight *flight);
 void kf_read_answer(struct kf_fetch *fetch, struct kf_waiter *taken,
                     const struct kf_block *block);
 /* The read leaves all its flights and ends with `err`, on the work queue. */

@@ -48,6 +48,8 @@ int kf_fetch_new(struct kf_fetch **ret, const struct kf_fetch_opts *opts,
         TAILQ_INIT(&fetch->wanted[urgency].list);
         TAILQ_INIT(&fetch->backlog[urgency]);
     }
+    for (int progress = 0; progress < KF_PROGRESS_COUNT; progress++)
+        TAILQ_INIT(&fetch->unkept[progress].list);
     TAILQ_INIT(&fetch->spent);
     TAILQ_INIT(&fetch->running);
     TAILQ_INIT(&fetch->unused);
@@ -87,13 +89,16 @@ void kf_fetch_enter(struct kf_fetch *fetch)
     (void)pthread_mutex_lock(&fetch->lock); /* a plain mutex of ours */
 }
 
-void kf_fetch_leave(struct kf_fetch *fetch)
+/* Returns a reference when the pump is to run again. */
+static struct kf_fetch *leave_once(struct kf_fetch *fetch)
 {
     struct kf_flight *ended = fetch->ended;
     struct kf_backlog_list spent = TAILQ_HEAD_INITIALIZER(spent);
+    struct kf_fetch *again = fetch->pump_again ? kf_fetch_ref(fetch) : NULL;
     struct kf_backlog *backlog;
 
     fetch->ended = NULL;
+    fetch->pump_again = false;
     TAILQ_CONCAT(&spent, &fetch->spent, link);
     if (fetch->stopping && fetch->busy == 0)
         (void)pthread_cond_broadcast(&fetch->idle);
@@ -109,6 +114,21 @@ void kf_fetch_leave(struct kf_fetch *fetch)
         TAILQ_REMOVE(&spent, backlog, link);
         kf_feed_unref(backlog->feed);
         free(backlog);
+    }
+    return again;
+}
+
+void kf_fetch_leave(struct kf_fetch *fetch)
+{
+    struct kf_fetch *again = leave_once(fetch);
+
+    while (again) {
+        struct kf_fetch *held = again;
+
+        kf_fetch_enter(held);
+        kf_fetch_pump_locked(held);
+        again = leave_once(held);
+        kf_fetch_unref(held);
     }
 }
 
@@ -230,7 +250,20 @@ static bool is_forced_locked(const struct kf_fetch *fetch, enum kf_urgency urgen
     return urgency == KF_DEMAND && fetch->running_demand == 0;
 }
 
-/* How many of the range's flights can go now; at 0 the budget has been asked to tell. */
+/* Memory of unkept chunks for a request. True: it is free once the lock has been left,
+ * and then the pump runs again. */
+static bool make_room_locked(struct kf_fetch *fetch, uint64_t bytes,
+                             enum kf_urgency urgency)
+{
+    if (!kf_unkept_make_room_locked(fetch, bytes, urgency))
+        return false;
+    fetch->pump_again = true;
+    __atomic_store_n(&fetch->starved, false, __ATOMIC_RELEASE); /* once, not a block */
+    return true;
+}
+
+/* How many of the range's flights can go now; at 0 the pump runs again when there may be
+ * room. */
 static size_t reserve_locked(struct kf_fetch *fetch, struct kf_flight *const *flights,
                              const struct kf_plan_range *range, enum kf_urgency urgency)
 {
@@ -242,12 +275,17 @@ static size_t reserve_locked(struct kf_fetch *fetch, struct kf_flight *const *fl
     if (urgency != KF_DEMAND)
         need = kf_min_u64(kf_min_u64(range->length, WORTHWHILE_BYTES), limit / 2) +
                limit / 4;
+    if (forced) /* what it takes beyond the budget is made good at once */
+        (void)make_room_locked(fetch, need, urgency);
     for (int tries = 0; tries < 2; tries++) {
         if (forced || kf_budget_has_room(&fetch->budget, need)) {
             count = allocate_locked(fetch, flights, range->count, forced);
             if (count > 0)
                 return count;
         }
+        /* Twice: a block may be charged for nearly twice its length. */
+        if (make_room_locked(fetch, urgency == KF_DEMAND ? 2 * need : need, urgency))
+            return 0;
         /* Then look once more: what was freed before this told nobody. */
         (void)__atomic_exchange_n(&fetch->starved, true, __ATOMIC_ACQ_REL);
     }
@@ -296,7 +334,8 @@ static bool start_one_locked(struct kf_fetch *fetch)
     uint64_t max_bytes;
     size_t count;
 
-    if (!seed || !has_connection_locked(fetch, seed->urgency))
+    if (!seed || !has_connection_locked(fetch, seed->urgency) ||
+        (seed->urgency != KF_DEMAND && kf_unkept_hold_back_locked(fetch)))
         return false;
     max_bytes = seed->urgency == KF_DEMAND ? DEMAND_RANGE_BYTES : RANGE_BYTES;
     collect_locked(seed, max_bytes, &candidate);
@@ -365,8 +404,12 @@ int kf_fetch_stop(struct kf_fetch *fetch, int64_t deadline_ns)
     fetch->stopping = true;
     drop_backlog_locked(fetch);
     cancel_flights_locked(fetch);
+    kf_unkept_end_locked(fetch);
     TAILQ_FOREACH(range, &fetch->running, link)
     kf_source_cancel(range->req.source, &range->req);
+    /* What has ended is released here, and not by whoever comes next. */
+    kf_fetch_leave(fetch);
+    kf_fetch_enter(fetch);
     while (fetch->busy > 0 && in_time)
         in_time = kf_cond_wait_until(&fetch->idle, &fetch->lock, deadline_ns) == 0;
     in_time = fetch->busy == 0;

@@ -3,7 +3,9 @@
  * then readahead, then prefetch; in each the oldest first), within a number of requests
  * in flight and a budget of memory. Two of the requests and a quarter of the budget are
  * kept free for demand; one demand request is always let through, whatever the budget, so
- * that it cannot deadlock. Locks itself.
+ * that it cannot deadlock. Chunks that the cache did not take lie in what is left of the
+ * budget: those that were read in half of it at most, and nothing is fetched ahead while
+ * those that were not read fill half of it. Locks itself.
  *
  * Lock order, for all of kitfs: layer -> fetch (one lock for its feeds, their flights and
  * the queue) -> source, object, work queue. Nothing is locked while `done` callbacks run,

@@ -175,6 +175,12 @@ static bool settle_locked(struct kf_read *read)
 
 /* ---- waiting ---- */
 
+static void note_read_locked(struct kf_flight *flight, struct piece piece)
+{
+    kf_unkept_note_read_locked(flight,
+                               piece.in_chunk + piece.length == flight->place.length);
+}
+
 static void join_locked(struct kf_read *read, unsigned index, struct kf_flight *flight)
 {
     struct kf_waiter *waiter = &read->waiters[index];
@@ -208,15 +214,18 @@ void kf_read_abandon_locked(struct kf_read *read, const struct kf_err *err)
         post_locked(read);
 }
 
-struct kf_waiter *kf_read_take_locked(struct kf_waiter **waiters)
+struct kf_waiter *kf_read_take_locked(struct kf_flight *flight)
 {
-    struct kf_waiter *taken = *waiters;
+    struct kf_waiter *taken = flight->waiters;
 
     for (struct kf_waiter *waiter = taken; waiter; waiter = waiter->next) {
+        struct kf_read *read = waiter->read;
+
+        note_read_locked(flight, piece_of(read, (unsigned)(waiter - read->waiters)));
         waiter->link = NULL;
-        waiter->read->decided = waiter->read->span == 1;
+        read->decided = read->span == 1;
     }
-    *waiters = NULL;
+    flight->waiters = NULL;
     return taken;
 }
 
@@ -301,6 +310,7 @@ static int look_up_locked(struct kf_read *read, struct kf_block **blocks,
         if (flight && flight->state == KF_FLIGHT_READY) {
             blocks[i] = kf_block_ref(flight->block);
             *ret_taken |= UINT32_C(1) << i;
+            note_read_locked(flight, piece_of(read, i));
             continue;
         }
         if (!flight && kf_object_has(feed->object, first + i))
@@ -431,21 +441,24 @@ void kf_feed_cancel(struct kf_feed *feed, struct kf_read *read)
 /* ---- without waiting ---- */
 
 /* The blocks that hold parts of the range; false when a part is nowhere near. */
-static bool find_blocks(struct kf_feed *feed, uint64_t first, unsigned span,
-                        struct kf_block **blocks)
+static bool find_blocks(struct kf_feed *feed, uint64_t offset, size_t length,
+                        unsigned span, struct kf_block **blocks)
 {
     bool all = true;
 
     kf_fetch_enter(feed->fetch);
-    for (unsigned i = 0; i < span; i++) {
-        const struct kf_flight *flight =
-            all ? kf_flight_find_locked(feed, first + i) : NULL;
+    for (unsigned i = 0; i < span && all; i++) {
+        struct piece piece = piece_at(feed, offset, length, i);
+        struct kf_flight *flight = kf_flight_find_locked(feed, piece.chunk);
 
-        if (flight && flight->state == KF_FLIGHT_READY)
+        if (flight && flight->state == KF_FLIGHT_READY) {
             blocks[i] = kf_block_ref(flight->block);
-        else
-            all = all && kf_object_has(feed->object, first + i);
+            note_read_locked(flight, piece);
+        } else {
+            all = kf_object_has(feed->object, piece.chunk);
+        }
     }
+    kf_fetch_pump_locked(feed->fetch); /* what was read may hold readahead back no more */
     kf_fetch_leave(feed->fetch);
     return all;
 }
@@ -457,8 +470,7 @@ ssize_t kf_feed_read_now(struct kf_feed *feed, void *data, size_t length, uint64
     struct kf_block *blocks[KF_READ_CHUNKS] = {NULL};
     uint8_t *bytes = data;
 
-    if (got < 0 && span > 0 &&
-        find_blocks(feed, offset / feed->chunk_size, span, blocks)) {
+    if (got < 0 && span > 0 && find_blocks(feed, offset, length, span, blocks)) {
         got = (ssize_t)length;
         for (unsigned i = 0; i < span && got > 0; i++) {
             struct piece piece = piece_at(feed, offset, length, i);

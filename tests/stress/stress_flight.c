@@ -1,8 +1,8 @@
 /*
  * Readers on several threads against one feed: joining, cancelling, failing, damaged and
- * lost chunks, a cache that cannot keep up, a budget that is too small, and a stop in the
- * middle. Every read must end once, with the right bytes or a reason that was given to
- * it.
+ * lost chunks, a cache that cannot keep up or takes nothing, a budget that is too small,
+ * and a stop in the middle. Every read must end once, with the right bytes or a reason
+ * that was given to it.
  *
  *     stress_flight [--rounds N] [--seed S]
  */
@@ -187,9 +187,28 @@ static int decode(const void *arg, uint64_t chunk, const uint8_t *stored,
 static const struct kf_feed_ops plain_ops = {.place = place};
 static const struct kf_feed_ops inverted_ops = {.place = place, .decode = decode};
 
+static struct kf_feed *open_feed(struct kf_fetch *fetch, struct source *source,
+                                 struct kf_store *store)
+{
+    struct kf_object_spec spec = {
+        .name = "0123-stress", .size = SIZE, .chunk_size = CHUNK};
+    struct kf_object *object;
+    struct kf_feed *feed;
+
+    expect(kf_object_open(&object, store, &spec, NULL) == 0, "no object");
+    expect(kf_feed_new(&feed, fetch, &source->source, object,
+                       source->inverted ? &inverted_ops : &plain_ops, NULL, NULL) == 0,
+           "no feed");
+    kf_object_unref(object);
+    return feed;
+}
+
 /* ---- readers ---- */
 
 struct reader {
+    struct kf_fetch *fetch;
+    struct source *source;
+    struct kf_store *store;
     struct kf_feed *feed;
     unsigned seed;
     pthread_t thread;
@@ -244,13 +263,23 @@ static void begin(struct reader *reader, struct open_read *open)
     kf_feed_read(reader->feed, &open->read);
 }
 
+/* A file that is read ahead and closed: its chunks may stay in memory. */
+static void come_and_go(struct reader *reader)
+{
+    struct kf_feed *feed = open_feed(reader->fetch, reader->source, reader->store);
+
+    kf_feed_want(feed, draw(&reader->seed, CHUNKS), 1 + draw(&reader->seed, 10),
+                 KF_READAHEAD);
+    kf_feed_unref(feed);
+}
+
 static void step(struct reader *reader)
 {
     struct open_read *open = &reader->reads[draw(&reader->seed, OPEN_READS)];
     uint64_t chunk = draw(&reader->seed, CHUNKS);
     uint8_t bytes[5000];
 
-    switch (draw(&reader->seed, 8)) {
+    switch (draw(&reader->seed, 9)) {
     case 0:
         kf_feed_want(reader->feed, chunk, 1 + draw(&reader->seed, 20),
                      draw(&reader->seed, 2) ? KF_READAHEAD : KF_PREFETCH);
@@ -267,6 +296,9 @@ static void step(struct reader *reader)
     case 3:
         if (open->begun)
             kf_feed_cancel(reader->feed, &open->read);
+        break;
+    case 4:
+        come_and_go(reader);
         break;
     default:
         begin(reader, open);
@@ -293,39 +325,24 @@ static int remove_entry(const char *path, const struct stat *st, int type,
     return remove(path);
 }
 
-static void read_all(struct kf_feed *feed, unsigned seed, struct kf_fetch *stop)
+static void read_all(const struct reader *like, unsigned seed, bool stops)
 {
     struct reader *readers = calloc(READERS, sizeof(*readers));
 
     for (unsigned i = 0; i < READERS; i++) {
-        readers[i].feed = feed;
+        readers[i] = *like;
         readers[i].seed = seed + i;
         expect(pthread_create(&readers[i].thread, NULL, reader_main, &readers[i]) == 0,
                "no thread");
     }
-    if (stop) {
+    if (stops) {
         (void)usleep(draw(&seed, 20000));
-        expect(kf_fetch_stop(stop, kf_deadline_ns(60 * KF_NS_PER_S)) == 0, "no stop");
+        expect(kf_fetch_stop(like->fetch, kf_deadline_ns(60 * KF_NS_PER_S)) == 0,
+               "no stop");
     }
     for (unsigned i = 0; i < READERS; i++)
         (void)pthread_join(readers[i].thread, NULL); /* ours */
     free(readers);
-}
-
-static struct kf_feed *open_feed(struct kf_fetch *fetch, struct source *source,
-                                 struct kf_store *store)
-{
-    struct kf_object_spec spec = {
-        .name = "0123-stress", .size = SIZE, .chunk_size = CHUNK};
-    struct kf_object *object;
-    struct kf_feed *feed;
-
-    expect(kf_object_open(&object, store, &spec, NULL) == 0, "no object");
-    expect(kf_feed_new(&feed, fetch, &source->source, object,
-                       source->inverted ? &inverted_ops : &plain_ops, NULL, NULL) == 0,
-           "no feed");
-    kf_object_unref(object);
-    return feed;
 }
 
 static struct source *open_source(struct kf_workq *workq, unsigned *seed)
@@ -368,22 +385,22 @@ static void round_once(unsigned seed)
     struct kf_fetch_opts opts = {.workq = workq,
                                  .memory_bytes = memories[draw(&seed, 4)],
                                  .connections = 1 + draw(&seed, 8)};
-    struct kf_store_opts store_opts = {
-        .path = path, .write_queue_bytes = CHUNK * (2 + draw(&seed, 20))};
+    struct kf_store_opts store_opts = {.path = path,
+                                       .write_queue_bytes = CHUNK * draw(&seed, 20) + 1};
     struct kf_store *store = NULL;
     struct source *source = open_source(workq, &seed);
     bool cached = draw(&seed, 3), stops = draw(&seed, 3) == 0;
-    struct kf_fetch *fetch;
-    struct kf_feed *feed;
+    struct reader like = {.source = source};
 
     expect(!cached || (mkdtemp(path) && kf_store_open(&store, &store_opts, NULL) == 0),
            "no store");
-    expect(kf_fetch_new(&fetch, &opts, NULL) == 0, "no fetch");
-    feed = open_feed(fetch, source, store);
-    read_all(feed, seed, stops ? fetch : NULL);
-    expect(kf_fetch_stop(fetch, kf_deadline_ns(60 * KF_NS_PER_S)) == 0, "no stop");
-    kf_fetch_free(fetch);
-    kf_feed_unref(feed);
+    expect(kf_fetch_new(&like.fetch, &opts, NULL) == 0, "no fetch");
+    like.store = store;
+    like.feed = open_feed(like.fetch, source, store);
+    read_all(&like, seed, stops);
+    expect(kf_fetch_stop(like.fetch, kf_deadline_ns(60 * KF_NS_PER_S)) == 0, "no stop");
+    kf_fetch_free(like.fetch);
+    kf_feed_unref(like.feed);
     close_source(source);
     kf_store_close(store, kf_deadline_ns(60 * KF_NS_PER_S));
     kf_workq_free(workq);

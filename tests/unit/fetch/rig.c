@@ -228,14 +228,55 @@ enum kf_err_kind read_whole(struct rig *rig, uint64_t offset, size_t length)
     return read_end(read_start(rig, offset, length));
 }
 
+static size_t count_unkept_locked(const struct kf_fetch *fetch)
+{
+    const struct kf_flight *flight;
+    size_t count = 0;
+
+    for (int progress = 0; progress < KF_PROGRESS_COUNT; progress++) {
+        TAILQ_FOREACH(flight, &fetch->unkept[progress].list, link)
+        count++;
+    }
+    return count;
+}
+
 static bool is_quiet(struct rig *rig)
 {
     bool quiet;
 
     kf_fetch_enter(rig->fetch);
-    quiet = rig->fetch->flight_count == 0;
+    quiet = rig->fetch->flight_count == count_unkept_locked(rig->fetch);
     kf_fetch_leave(rig->fetch);
     return quiet;
+}
+
+static size_t count_unkept(struct rig *rig)
+{
+    size_t count;
+
+    kf_fetch_enter(rig->fetch);
+    count = count_unkept_locked(rig->fetch);
+    kf_fetch_leave(rig->fetch);
+    return count;
+}
+
+void rig_wait_unkept(struct rig *rig, size_t count)
+{
+    for (int tries = 0; tries < 20000 && count_unkept(rig) != count; tries++)
+        (void)usleep(1000);
+    cr_assert_eq(count_unkept(rig), count);
+}
+
+bool rig_in_memory(struct rig *rig, uint64_t chunk)
+{
+    const struct kf_flight *flight;
+    bool found;
+
+    kf_fetch_enter(rig->fetch);
+    flight = kf_flight_find_locked(rig->feed, chunk);
+    found = flight && flight->state == KF_FLIGHT_READY;
+    kf_fetch_leave(rig->fetch);
+    return found;
 }
 
 void rig_wait_quiet(struct rig *rig)

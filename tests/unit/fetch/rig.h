@@ -46,8 +46,11 @@ void rig_open(struct rig *rig, const struct rig_opts *opts);
 void rig_close(struct rig *rig);
 /* A second feed on the same source: its object has a name of its own. */
 struct kf_feed *rig_feed(struct rig *rig, const char *name);
-/* Until no chunk is wanted, on its way, or in memory. */
+/* Until no chunk is wanted, on its way, or being written. */
 void rig_wait_quiet(struct rig *rig);
+/* Until so many chunks are in memory only because the cache did not take them. */
+void rig_wait_unkept(struct rig *rig, size_t count);
+bool rig_in_memory(struct rig *rig, uint64_t chunk);
 /* Reads a chunk and waits until the cache has it, and memory no longer. */
 void rig_cache(struct rig *rig, uint64_t chunk);
 uint64_t rig_stat(const struct rig *rig, enum kf_stat which);

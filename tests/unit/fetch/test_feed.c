@@ -122,19 +122,6 @@ Test(feed, a_reader_does_not_wait_for_the_rest_of_its_range)
     cr_assert_eq(held_count(rig.held), 1);
 }
 
-Test(feed, without_a_cache_everything_is_fetched_again)
-{
-    answer_all();
-    cr_assert_eq(read_whole(&rig, 0, CHUNK), KF_E_NONE);
-    /* Forgotten a moment after the answer. */
-    for (int tries = 0; tries < 2000 && held_count(rig.held) < 2; tries++) {
-        (void)usleep(100);
-        cr_assert_eq(read_whole(&rig, 0, CHUNK), KF_E_NONE);
-    }
-    cr_assert_eq(held_count(rig.held), 2);
-    cr_assert_eq(rig_stat(&rig, KF_STAT_NEEDED_BYTES), CHUNK, "counted once");
-}
-
 Test(feed, two_feeds_of_one_source_keep_apart)
 {
     struct kf_feed *other = rig_feed(&rig, "0456-second");

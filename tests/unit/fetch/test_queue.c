@@ -213,7 +213,7 @@ Test(queue, a_hundred_thousand_chunks_are_wanted_at_no_cost)
 {
     uint64_t chunks = 100000;
 
-    rig_open(&rig, &(struct rig_opts){.size = chunks * CHUNK});
+    rig_open(&rig, &(struct rig_opts){.size = chunks * CHUNK, .memory_bytes = 512 * MIB});
     kf_feed_want(rig.feed, 0, chunks, KF_PREFETCH);
     cr_assert_eq(held_count(rig.held), 6);
     for (unsigned i = 1; i <= 6; i++)
@@ -247,6 +247,8 @@ Test(queue, reading_ahead_keeps_within_the_budget)
         cr_assert_geq(request(number)->length, bytes < SIZE ? MIB / 2 : CHUNK,
                       "request %u is short", number);
         held_finish(rig.held, number);
+        for (uint64_t at = bytes - request(number)->length; at < bytes; at += CHUNK)
+            cr_assert_eq(read_whole(&rig, at, CHUNK), KF_E_NONE);
     }
     rig_close(&rig);
 }
