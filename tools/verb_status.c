@@ -3,9 +3,7 @@
  * answer within two seconds is listed as such: the look happens in a child.
  */
 #include <fcntl.h>
-#include <inttypes.h>
 #include <jansson.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +13,8 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/mem.h"
-#include "fs/aside.h"
 #include "fs/mountinfo.h"
+#include "fs/mountpoint.h"
 #include "fs/status.h"
 #include "opened.h"
 #include "options.h"
@@ -27,20 +25,6 @@
 #define SHOWN_DIGEST 12
 #define TEXT_SIZE 512
 
-static void copy_status(const void *arg, int out)
-{
-    char path[PATH_MAX + 32];
-    struct kf_buf text;
-
-    kf_buf_init(&text, KF_STATUS_LIMIT);
-    (void)snprintf(path, sizeof(path), "%s/%s/%s", (const char *)arg, KF_HIDDEN_NAME,
-                   KF_STATUS_NAME);
-    if (kf_load_file(AT_FDCWD, path, &text, NULL) == 0)
-        (void)kf_write_all(out, text.data, text.length,
-                           NULL); /* nobody listens otherwise */
-    kf_buf_fini(&text);
-}
-
 /* What the mount says of itself, or a stand-in for one that does not answer. */
 static json_t *ask(const struct kf_mount_point *mount, struct kf_err *err)
 {
@@ -48,8 +32,7 @@ static json_t *ask(const struct kf_mount_point *mount, struct kf_err *err)
     json_t *status = NULL;
 
     kf_buf_init(&text, KF_STATUS_LIMIT);
-    if (kf_aside(copy_status, mount->dir, ANSWER_TIME, &text, err) == 0 &&
-        text.length > 0)
+    if (kf_status_ask(mount->dir, ANSWER_TIME, &text, err) == 0 && text.length > 0)
         status = json_loadb((const char *)text.data, text.length, 0, NULL);
     kf_buf_fini(&text);
     if (!status)
@@ -143,28 +126,6 @@ static void print_all(const json_t *list, const struct kf_options *options)
     print_last_errors(list);
 }
 
-/* The folder as mountinfo names it, without touching the mount itself: a hanging one must
- * not hang us, so only its parent is resolved. */
-static char *resolve(const char *dir, struct kf_err *err)
-{
-    kf_auto(kf_free) char *copy = strdup(dir), *parent = NULL;
-    char *slash, *result;
-    size_t length = copy ? strlen(copy) : 0;
-
-    while (length > 1 && copy[length - 1] == '/')
-        copy[--length] = '\0';
-    slash = copy ? strrchr(copy, '/') : NULL;
-    if (slash)
-        *slash = '\0';
-    parent = copy ? realpath(!slash ? "." : slash == copy ? "/" : copy, NULL) : NULL;
-    if (!parent || asprintf(&result, "%s/%s", strcmp(parent, "/") == 0 ? "" : parent,
-                            slash ? slash + 1 : copy) < 0) {
-        (void)kf_fail_errno(err, "cannot find '%s'", dir); /* NULL says it */
-        return NULL;
-    }
-    return result;
-}
-
 int kf_verb_status(const struct kf_options *options)
 {
     kf_auto(kf_free) char *dir = NULL;
@@ -174,7 +135,8 @@ int kf_verb_status(const struct kf_options *options)
     int rc = list ? 0 : kf_fail(&err, KF_E_NOMEM, "no memory for a status");
 
     kf_buf_init(&mountinfo, MOUNTINFO_LIMIT);
-    if (rc == 0 && options->arg_count > 0 && !(dir = resolve(options->args[0], &err)))
+    if (rc == 0 && options->arg_count > 0 &&
+        !(dir = kf_mountpoint_resolve(options->args[0], &err)))
         rc = -1;
     if (rc == 0)
         rc = kf_load_file(AT_FDCWD, "/proc/self/mountinfo", &mountinfo, &err);

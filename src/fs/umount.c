@@ -14,7 +14,6 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/mem.h"
-#include "fs/aside.h"
 #include "fs/mount.h"
 #include "fs/mountinfo.h"
 #include "fs/mountpoint.h"
@@ -31,20 +30,6 @@
 struct server {
     int pidfd; /* -1: not known */
 };
-
-static void read_status(const void *arg, int out)
-{
-    const char *dir = arg;
-    char path[PATH_MAX + sizeof("/" KF_HIDDEN_NAME "/" KF_STATUS_NAME)];
-    struct kf_buf text;
-
-    (void)snprintf(path, sizeof(path), "%s/%s/%s", dir, KF_HIDDEN_NAME,
-                   KF_STATUS_NAME); /* fits */
-    kf_buf_init(&text, KF_STATUS_LIMIT);
-    if (kf_load_file(AT_FDCWD, path, &text, NULL) == 0)
-        (void)kf_write_all(out, text.data, text.length, NULL); /* then less arrives */
-    kf_buf_fini(&text);
-}
 
 /* Only a process that bears the name of ours: the status may be a kit's own file. */
 static struct server hold(pid_t pid, const char *name)
@@ -67,7 +52,7 @@ static void find_servers(const char *dir, struct server *ret_keeper,
 
     ret_keeper->pidfd = ret_worker->pidfd = -1;
     kf_buf_init(&text, KF_STATUS_LIMIT);
-    if (kf_aside(read_status, dir, LOOK_NS, &text, NULL) != 0 ||
+    if (kf_status_ask(dir, LOOK_NS, &text, NULL) != 0 ||
         kf_status_pids((const char *)text.data, text.length, &keeper, &worker, NULL) != 0)
         return; /* then nobody is waited for */
     *ret_keeper = hold(keeper, "kitfs-keeper");

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "kitfile/kitfile.h"
 
@@ -147,21 +148,6 @@ static int take_all(struct kf_kitfile *kitfile, const json_t *root, struct kf_er
     return 0;
 }
 
-static int check_size(const char *json, size_t length, struct kf_err *err)
-{
-    size_t values = 0;
-
-    if (length > KF_KITFILE_LIMIT)
-        return kf_fail(err, KF_E_LIMIT, "Kitfile of %zu bytes is over the limit of %u",
-                       length, KF_KITFILE_LIMIT);
-    for (size_t i = 0; i < length; i++)
-        values += json[i] == '{' || json[i] == '[' || json[i] == ',';
-    if (values > KF_KITFILE_VALUE_LIMIT)
-        return kf_fail(err, KF_E_LIMIT, "Kitfile with more than %u values",
-                       KF_KITFILE_VALUE_LIMIT);
-    return 0;
-}
-
 int kf_kitfile_from_json(struct kf_kitfile *ret, const void *json, size_t length,
                          struct kf_err *err)
 {
@@ -170,7 +156,8 @@ int kf_kitfile_from_json(struct kf_kitfile *ret, const void *json, size_t length
     json_t *root;
     int rc;
 
-    if (check_size(json, length, err) != 0)
+    if (kf_json_check_size(json, length, KF_KITFILE_LIMIT, KF_KITFILE_VALUE_LIMIT,
+                           "Kitfile", err) != 0)
         return -1;
     root = json_loadb(json, length, JSON_REJECT_DUPLICATES, &where);
     if (!root)

@@ -73,8 +73,7 @@ static bool is_cancelled(const struct kf_exchange *exchange)
     return __atomic_load_n(&exchange->cancelled, __ATOMIC_RELAXED) != 0;
 }
 
-/* ---- one exchange --------------------------------------------------------------------
- */
+/* ---- one exchange ---- */
 
 /* Alike for every request. These only store a number; they cannot fail. */
 static const struct {
@@ -170,8 +169,7 @@ static void start(struct kf_loop *loop, struct kf_exchange *exchange, int64_t no
     exchange->progress_ns = now;
 }
 
-/* ---- one turn of the thread ----------------------------------------------------------
- */
+/* ---- one turn of the thread ---- */
 
 /* Takes what was submitted; true when the loop is to stop. */
 static bool take_inbox(struct kf_loop *loop, bool *ret_cancels)
@@ -354,8 +352,7 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-/* ---- from outside --------------------------------------------------------------------
- */
+/* ---- from outside ---- */
 
 void kf_loop_submit(struct kf_loop *loop, struct kf_exchange *exchange)
 {

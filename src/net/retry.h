@@ -2,12 +2,12 @@
  * What to do after an exchange that did not succeed: one pure function over static
  * tables. No clock, no randomness of its own.
  *
- *   transient  connection trouble, stalls, 408, 429, 500, 502-504: again, until the
- * deadline on demand, twice in all for readahead and prefetch doubtful   answers that
- * break a rule, odd curl results: again, but a few times only permanent  400, 401, 403,
- * 404, 405, 410, 416, TLS verification, ...: give up; but 400, 401, 403, 404 and 410 from
- * a host that we were redirected to may mean that the signed URL is too old: once, back
- * to where we came from
+ * - transient: connection trouble, stalls, 408, 429, 500, 502-504. Again, until the
+ *   deadline on demand, twice in all for readahead and prefetch.
+ * - doubtful: answers that break a rule, odd curl results. Again, but a few times only.
+ * - permanent: 400, 401, 403, 404, 405, 410, 416, TLS verification and others. Give up;
+ *   but 400, 401, 403, 404 and 410 from a host that we were redirected to may mean that
+ *   the signed URL is too old: once, back to where we came from.
  *
  * Delays: 0, then 100 ms doubled up to 5 s, each drawn from [0, that] (full jitter);
  * Retry-After counts instead where it is longer, at most 60 s.

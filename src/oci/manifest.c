@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/json.h"
 #include "base/mem.h"
 
 static int malformed(struct kf_err *err, const char *what)
@@ -20,27 +21,13 @@ static int no_memory(struct kf_err *err)
 
 KF_DEFINE_AUTO(json, json_t *, json_decref)
 
-static int check_size(const char *json, size_t length, struct kf_err *err)
-{
-    size_t values = 0;
-
-    if (length > KF_MANIFEST_LIMIT)
-        return kf_fail(err, KF_E_LIMIT, "manifest of %zu bytes is over the limit of %u",
-                       length, KF_MANIFEST_LIMIT);
-    for (size_t i = 0; i < length; i++)
-        values += json[i] == '{' || json[i] == '[' || json[i] == ',';
-    if (values > KF_MANIFEST_VALUE_LIMIT)
-        return kf_fail(err, KF_E_LIMIT, "manifest with more than %u values",
-                       KF_MANIFEST_VALUE_LIMIT);
-    return 0;
-}
-
 static json_t *load(const void *json, size_t length, struct kf_err *err)
 {
     json_error_t where;
     json_t *root;
 
-    if (check_size(json, length, err) != 0)
+    if (kf_json_check_size(json, length, KF_MANIFEST_LIMIT, KF_MANIFEST_VALUE_LIMIT,
+                           "manifest", err) != 0)
         return NULL;
     root = json_loadb(json, length, JSON_REJECT_DUPLICATES, &where);
     if (!root)
