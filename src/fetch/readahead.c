@@ -53,8 +53,10 @@ static struct kf_stream *find_stream(struct kf_readahead *state, uint64_t offset
     return stalest;
 }
 
-/* A stream's share of the windows: never so small that ranges become short. */
-static uint64_t window_limit(const struct kf_readahead *state, uint64_t max_window)
+/* A stream's share of the windows, and no more than is in proportion to what was read of
+ * it: never so small that ranges become short. */
+static uint64_t window_limit(const struct kf_readahead *state,
+                             const struct kf_stream *asking, uint64_t max_window)
 {
     uint64_t active = 0;
 
@@ -65,8 +67,9 @@ static uint64_t window_limit(const struct kf_readahead *state, uint64_t max_wind
             active++;
     }
     /* The stream that asks is open and was just read: there is one. */
-    return kf_max_u64(max_window / active,
-                      kf_min_u64(max_window, KF_READAHEAD_MIN_WINDOW));
+    return kf_max_u64(
+        kf_min_u64(max_window / active, asking->run / KF_READAHEAD_PROPORTION),
+        kf_min_u64(max_window, KF_READAHEAD_MIN_WINDOW));
 }
 
 /* Once in half a window: the reads that wait for one batch say the same thing. */
@@ -124,6 +127,6 @@ struct kf_readahead_want kf_readahead_see(struct kf_readahead *state, uint64_t o
     } else if (waited) {
         grow(stream);
     }
-    stream->window = kf_min_u64(stream->window, window_limit(state, max_window));
+    stream->window = kf_min_u64(stream->window, window_limit(state, stream, max_window));
     return next_batch(stream, file_size);
 }

@@ -136,7 +136,7 @@ def b6(bench):
         fetched = registry.fetched(mark)[1]
     bench.row("B6", "bytes of a whole file", f"{fetched / MIB:.1f} MiB",
               f"its size {bench.size / MIB:.1f} MiB", f"{fetched / bench.size:.3f}", "1.00")
-    registry, ref, local = shards(bench, "shards", bench.size // 2, 4, 1024)
+    registry, ref, local = shards(bench, "shard", bench.size * 2, 1, 1024)
     with bench.mount(ref) as mount:
         mark, needed = registry.mark(), 0
         for path in shard_paths(local):

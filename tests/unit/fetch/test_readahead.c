@@ -110,17 +110,30 @@ Test(readahead, window_stays_while_nobody_waits)
 
 Test(readahead, window_doubles_up_to_its_limit_while_the_reader_waits)
 {
-    read_sequentially(0, 256 * MIB, MIB, true);
-    cr_assert_leq(wanted_end, 256 * MIB + MAX_WINDOW);
-    cr_assert_geq(wanted_end, 256 * MIB + MAX_WINDOW / 2);
+    for (uint64_t at = 0; at < 2 * GIB; at += MIB)
+        see_of(at, MIB, true, 4 * GIB, MAX_WINDOW);
+    cr_assert_leq(wanted_end, 2 * GIB + MAX_WINDOW);
+    cr_assert_geq(wanted_end, 2 * GIB + MAX_WINDOW / 2);
     cr_assert_eq(wanted_bytes, wanted_end - 3 * MIB);
-    cr_assert_leq(batches, 16, "%u batches: ranges get short", batches);
+}
+
+Test(readahead, window_stays_in_proportion_to_what_was_read)
+{
+    for (uint64_t at = 0; at < 512 * MIB; at += MIB) {
+        uint64_t share =
+            kf_max_u64((at + MIB) / KF_READAHEAD_PROPORTION, KF_READAHEAD_MIN_WINDOW);
+
+        see(at, MIB, true);
+        cr_assert_leq(wanted_end, at + MIB + share);
+    }
+    cr_assert_geq(wanted_end, 512 * MIB + 16 * MIB);
+    cr_assert_leq(batches, 90, "%u batches: ranges get short", batches);
 }
 
 Test(readahead, batches_are_long_for_small_reads)
 {
     read_sequentially(0, 256 * MIB, 128 * KIB, true);
-    cr_assert_leq(batches, 16, "%u batches", batches);
+    cr_assert_leq(batches, 90, "%u batches", batches);
 }
 
 Test(readahead, ends_at_the_end_of_the_file)
@@ -243,7 +256,7 @@ Test(readahead, a_stream_alone_again_gets_the_whole_window)
 {
     interleave(16, 16 * MIB, MIB);
     read_sequentially(512 * MIB, 1000 * MIB, MIB, true);
-    cr_assert_geq(wanted_end, kf_min_u64(GIB, 1000 * MIB + MAX_WINDOW / 2));
+    cr_assert_geq(wanted_end, kf_min_u64(GIB, 1000 * MIB + MAX_WINDOW / 8));
 }
 
 Test(readahead, a_seek_back_starts_over)
