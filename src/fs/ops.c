@@ -35,8 +35,6 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     conn->max_background = KF_MAX_BACKGROUND;
     conn->congestion_threshold = KF_CONGESTION_THRESHOLD;
     conn->want &= ~unwanted;
-    /* With no opendir operation libfuse then answers ENOSYS: the kernel stops asking and
-     * caches listings by itself. */
     conn->want |= conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT;
 }
 
@@ -230,6 +228,13 @@ static void list(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, add_e
     (void)fuse_reply_buf(req, listing, used);
 }
 
+/* The kernel stops asking then, and keeps listings by itself (FUSE_NO_OPENDIR_SUPPORT).
+ */
+static void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
+{
+    (void)fuse_reply_err(req, ENOSYS);
+}
+
 static void op_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset,
                        struct fuse_file_info *info)
 {
@@ -402,6 +407,7 @@ const struct fuse_lowlevel_ops kf_ops = {
     .forget_multi = op_forget_multi,
     .getattr = op_getattr,
     .statfs = op_statfs,
+    .opendir = op_opendir,
     .readdir = op_readdir,
     .readdirplus = op_readdirplus,
     .open = op_open,

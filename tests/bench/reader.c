@@ -2,7 +2,8 @@
  * reader: the reading side of the benchmarks.
  *
  * reader seq FILE BLOCK                 read(2) from front to end
- * reader random FILE BLOCK COUNT SEED   pread(2) at block-aligned places, each once
+ * reader random FILE BLOCK COUNT SEED [THREADS]
+ *                                       pread(2) at block-aligned places, each once
  * reader touch FILE... THREADS          a byte of every page through shared mappings; the
  *                                       threads take pieces of 4 MiB in order
  * reader many THREADS FILE...           each file read once, whole, by a crowd of threads
@@ -90,47 +91,6 @@ static int read_all(char **args, int count)
     return 0;
 }
 
-/* A permutation of all blocks by Fisher and Yates, its first `count`. */
-static int read_random(char **args, int argc)
-{
-    uint64_t size, block, count, blocks, *order;
-    int fd = opened(args[0], &size);
-    unsigned short state[3] = {1, 2, 3};
-    double began;
-    void *buffer;
-
-    if (argc < 4)
-        return 2;
-    block = strtoull(args[1], NULL, 10);
-    count = strtoull(args[2], NULL, 10);
-    state[0] = (unsigned short)strtoul(args[3], NULL, 10);
-    blocks = size / block;
-    count = count < blocks ? count : blocks;
-    order = calloc(blocks, sizeof(*order));
-    buffer = buffer_of(block);
-    if (!order)
-        die("memory");
-    for (uint64_t i = 0; i < blocks; i++)
-        order[i] = i;
-    for (uint64_t i = blocks - 1; i > 0; i--) {
-        uint64_t k = (uint64_t)nrand48(state) % (i + 1), kept = order[i];
-
-        order[i] = order[k];
-        order[k] = kept;
-    }
-    began = now();
-    for (uint64_t i = 0; i < count; i++) {
-        if (pread(fd, buffer, block, (off_t)(order[i] * block)) != (ssize_t)block)
-            die("pread");
-        total += block;
-    }
-    printf("%" PRIu64 " %.4f\n", (uint64_t)total, now() - began);
-    free(order);
-    free(buffer);
-    close(fd);
-    return 0;
-}
-
 static struct {
     const uint8_t *data;
     uint64_t size, first_piece;
@@ -169,6 +129,70 @@ static void in_threads(unsigned count, void *(*work)(void *), void *arg)
             die("thread");
     for (unsigned i = 0; i < count; i++)
         pthread_join(threads[i], NULL);
+}
+
+static struct {
+    int fd;
+    uint64_t block, count, *order;
+} random_plan;
+
+/* A permutation of all blocks by Fisher and Yates. */
+static uint64_t *shuffled(uint64_t blocks, unsigned short seed)
+{
+    unsigned short state[3] = {seed, 2, 3};
+    uint64_t *order = calloc(blocks, sizeof(*order));
+
+    if (!order)
+        die("memory");
+    for (uint64_t i = 0; i < blocks; i++)
+        order[i] = i;
+    for (uint64_t i = blocks - 1; i > 0; i--) {
+        uint64_t k = (uint64_t)nrand48(state) % (i + 1), kept = order[i];
+
+        order[i] = order[k];
+        order[k] = kept;
+    }
+    return order;
+}
+
+static void *read_blocks(void *arg)
+{
+    void *buffer = buffer_of(random_plan.block);
+    uint64_t i;
+
+    (void)arg;
+    while ((i = next_piece++) < random_plan.count) {
+        off_t offset = (off_t)(random_plan.order[i] * random_plan.block);
+
+        if (pread(random_plan.fd, buffer, random_plan.block, offset) !=
+            (ssize_t)random_plan.block)
+            die("pread");
+        total += random_plan.block;
+    }
+    free(buffer);
+    return NULL;
+}
+
+static int read_random(char **args, int count)
+{
+    uint64_t size, blocks;
+    double began;
+
+    if (count < 4)
+        return 2;
+    random_plan.fd = opened(args[0], &size);
+    random_plan.block = strtoull(args[1], NULL, 10);
+    random_plan.count = strtoull(args[2], NULL, 10);
+    blocks = size / random_plan.block;
+    if (random_plan.count > blocks)
+        random_plan.count = blocks;
+    random_plan.order = shuffled(blocks, (unsigned short)strtoul(args[3], NULL, 10));
+    began = now();
+    in_threads(count > 4 ? (unsigned)strtoul(args[4], NULL, 10) : 1, read_blocks, NULL);
+    printf("%" PRIu64 " %.4f\n", (uint64_t)total, now() - began);
+    free(random_plan.order);
+    close(random_plan.fd);
+    return 0;
 }
 
 static int touch(char **args, int count)

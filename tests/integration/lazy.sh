@@ -149,6 +149,20 @@ case_cache_size_holds() {
     umount_kit
 }
 
+# Names and attributes are the kernel's once it has seen them: with the worker stopped
+# every request would hang.
+case_known_names_ask_nobody() {
+    local first worker
+    make_kit v1 dataset:d/sub/a.txt:10 dataset:d/sub/b.txt:2M docs:README.md:5
+    mount_kit "oci:$TMP/layout:v1"
+    worker=$(status_of pid_worker)
+    first=$(within 20 ls -lR "$MNT")
+    kill -STOP "$worker"
+    equal "$(timeout -s KILL 10 ls -lR "$MNT" 2>&1)" "$first" "second listing"
+    kill -CONT "$worker"
+    umount_kit
+}
+
 case_tag_moved() {
     make_kit other docs:other.md:10K
     other=$(cat "$TMP/manifest-digest")
