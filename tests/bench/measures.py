@@ -208,7 +208,7 @@ def in_group(limit):
 def b8(bench):
     spec = {"layers": [{"kind": "model", "path": "m", "files": [
         {"path": "m/huge-%d.bin", "size": 128 << 30, "count": 8},
-        {"path": "d/%05d/a-file-of-a-dataset.json", "size": 900, "count": 100000}]}]}
+        {"path": "d/a-file-of-a-dataset-%05d.json", "size": 900, "count": 100000}]}]}
     _, ref = bench.synthetic("terabyte", spec)
     for group in (None, "under a 300 MiB cgroup"):
         if group and not in_group(300 * MIB):
