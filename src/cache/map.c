@@ -19,6 +19,7 @@ enum {
     AT_HEADER_SIZE = 12,
     AT_SIZE = 16,
     AT_CHUNK_SIZE = 24,
+    AT_CHUNK_COUNT = 28,
     AT_CHECKSUM = 32,
     AT_FLAGS = 64,
     AT_DROPS = 68,
@@ -88,9 +89,18 @@ void kf_identity_read(struct kf_identity *ret)
     (void)read_id("/etc/machine-id", ret->machine_id); /* zero says that there is none */
 }
 
-uint64_t kf_map_chunk_count(uint64_t size, uint32_t chunk_size)
+struct kf_map_shape kf_map_uniform(uint64_t size, uint32_t chunk_size)
 {
-    return size / chunk_size + (size % chunk_size != 0);
+    return (struct kf_map_shape){size, chunk_size,
+                                 size / chunk_size + (size % chunk_size != 0)};
+}
+
+struct kf_map_shape kf_map_of_cuts(uint64_t size, uint64_t chunk_count)
+{
+    uint64_t mean = chunk_count > 0 ? size / chunk_count : 0;
+
+    mean = kf_min_u64(kf_max_u64(mean, KF_CHUNK_SIZE_MIN), KF_CHUNK_SIZE_MAX);
+    return (struct kf_map_shape){size, (uint32_t)mean, chunk_count};
 }
 
 static size_t digests_at(uint64_t chunk_count)
@@ -98,22 +108,25 @@ static size_t digests_at(uint64_t chunk_count)
     return (size_t)((KF_MAP_HEADER_SIZE + chunk_count + 63) & ~UINT64_C(63));
 }
 
-uint64_t kf_map_file_length(uint64_t size, uint32_t chunk_size)
+uint64_t kf_map_file_length(uint64_t chunk_count)
 {
-    uint64_t count = kf_map_chunk_count(size, chunk_size);
-
-    return digests_at(count) + count * KF_SHA256_SIZE;
+    return digests_at(chunk_count) + chunk_count * KF_SHA256_SIZE;
 }
 
-int kf_map_check(uint64_t size, uint32_t chunk_size, struct kf_err *err)
+int kf_map_check(const struct kf_map_shape *shape, struct kf_err *err)
 {
-    if (chunk_size < KF_CHUNK_SIZE_MIN || chunk_size > KF_CHUNK_SIZE_MAX)
+    if (shape->chunk_size < KF_CHUNK_SIZE_MIN || shape->chunk_size > KF_CHUNK_SIZE_MAX)
         return kf_fail(err, KF_E_ARG, "chunk size %u is not between %u and %u",
-                       chunk_size, KF_CHUNK_SIZE_MIN, KF_CHUNK_SIZE_MAX);
-    if (size > INT64_MAX)
+                       shape->chunk_size, KF_CHUNK_SIZE_MIN, KF_CHUNK_SIZE_MAX);
+    if (shape->size > INT64_MAX)
         return kf_fail(err, KF_E_ARG, "object size %llu is too large",
-                       (unsigned long long)size);
-    if (kf_map_chunk_count(size, chunk_size) > KF_MAP_CHUNK_LIMIT)
+                       (unsigned long long)shape->size);
+    if ((shape->chunk_count == 0) != (shape->size == 0) ||
+        shape->chunk_count > shape->size)
+        return kf_fail(err, KF_E_ARG, "an object of %llu bytes has no %llu chunks",
+                       (unsigned long long)shape->size,
+                       (unsigned long long)shape->chunk_count);
+    if (shape->chunk_count > KF_MAP_CHUNK_LIMIT)
         return kf_fail(err, KF_E_LIMIT, "an object has more than %llu chunks",
                        (unsigned long long)KF_MAP_CHUNK_LIMIT);
     return 0;
@@ -122,7 +135,7 @@ int kf_map_check(uint64_t size, uint32_t chunk_size, struct kf_err *err)
 int kf_map_encode(const struct kf_map_header *header, uint8_t out[KF_MAP_HEADER_SIZE],
                   struct kf_err *err)
 {
-    uint64_t size = htole64(header->size);
+    uint64_t size = htole64(header->shape.size);
     uint16_t major = htole16(MAJOR);
     struct kf_digest checksum;
 
@@ -131,7 +144,8 @@ int kf_map_encode(const struct kf_map_header *header, uint8_t out[KF_MAP_HEADER_
     memcpy(out + AT_MAJOR, &major, sizeof(major));
     put_u32(out + AT_HEADER_SIZE, KF_MAP_HEADER_SIZE);
     memcpy(out + AT_SIZE, &size, sizeof(size));
-    put_u32(out + AT_CHUNK_SIZE, header->chunk_size);
+    put_u32(out + AT_CHUNK_SIZE, header->shape.chunk_size);
+    put_u32(out + AT_CHUNK_COUNT, (uint32_t)header->shape.chunk_count); /* in its limit */
     if (kf_digest_of(&checksum, out, CHECKED_SIZE, err) != 0)
         return -1;
     memcpy(out + AT_CHECKSUM, checksum.bytes, sizeof(checksum.bytes));
@@ -160,13 +174,14 @@ int kf_map_decode(struct kf_map_header *ret, const void *data, size_t length,
         return kf_fail(err, KF_E_MALFORMED, "the map's header is damaged");
 
     struct kf_map_header header = {
-        .size = get_u64(bytes + AT_SIZE),
-        .chunk_size = get_u32(bytes + AT_CHUNK_SIZE),
+        .shape = {.size = get_u64(bytes + AT_SIZE),
+                  .chunk_size = get_u32(bytes + AT_CHUNK_SIZE),
+                  .chunk_count = get_u32(bytes + AT_CHUNK_COUNT)},
         .flags = get_u32(bytes + AT_FLAGS),
     };
 
-    if (kf_map_check(header.size, header.chunk_size, NULL) != 0)
-        return kf_fail(err, KF_E_MALFORMED, "the map's size or chunk size is impossible");
+    if (kf_map_check(&header.shape, NULL) != 0)
+        return kf_fail(err, KF_E_MALFORMED, "the map's size or chunks are impossible");
     memcpy(header.identity.boot_id, bytes + AT_BOOT_ID, KF_ID_SIZE);
     memcpy(header.identity.machine_id, bytes + AT_MACHINE_ID, KF_ID_SIZE);
     *ret = header;
@@ -176,7 +191,7 @@ int kf_map_decode(struct kf_map_header *ret, const void *data, size_t length,
 int kf_map_create(int fd, const struct kf_map_header *header, struct kf_err *err)
 {
     uint8_t bytes[KF_MAP_HEADER_SIZE];
-    uint64_t length = kf_map_file_length(header->size, header->chunk_size);
+    uint64_t length = kf_map_file_length(header->shape.chunk_count);
 
     if (kf_map_encode(header, bytes, err) != 0)
         return -1;
@@ -187,14 +202,12 @@ int kf_map_create(int fd, const struct kf_map_header *header, struct kf_err *err
     return kf_pwrite_all(fd, bytes, sizeof(bytes), 0, "map", err);
 }
 
-int kf_map_attach(struct kf_map *ret, int fd, uint64_t size, uint32_t chunk_size,
+int kf_map_attach(struct kf_map *ret, int fd, const struct kf_map_shape *shape,
                   struct kf_err *err)
 {
     struct kf_map map = {
-        .length = (size_t)kf_map_file_length(size, chunk_size),
-        .size = size,
-        .chunk_size = chunk_size,
-        .chunk_count = kf_map_chunk_count(size, chunk_size),
+        .length = (size_t)kf_map_file_length(shape->chunk_count),
+        .chunk_count = shape->chunk_count,
     };
     struct kf_map_header header;
     struct stat st;
@@ -212,7 +225,9 @@ int kf_map_attach(struct kf_map *ret, int fd, uint64_t size, uint32_t chunk_size
         kf_map_detach(&map);
         return -1;
     }
-    if (header.size != size || header.chunk_size != chunk_size) {
+    if (header.shape.size != shape->size ||
+        header.shape.chunk_size != shape->chunk_size ||
+        header.shape.chunk_count != shape->chunk_count) {
         kf_map_detach(&map);
         return kf_fail(err, KF_E_MALFORMED, "the map is that of another object");
     }

@@ -39,19 +39,29 @@ struct kf_identity {
  * verified. */
 void kf_identity_read(struct kf_identity *ret);
 
+/* What never changes of an object. */
+struct kf_map_shape {
+    uint64_t size;
+    uint32_t chunk_size; /* of every chunk but the last; with cuts of their own: about */
+    uint64_t chunk_count;
+};
+
 struct kf_map_header {
-    uint64_t size; /* of the object */
-    uint32_t chunk_size;
+    struct kf_map_shape shape;
     uint32_t flags;
     struct kf_identity identity;
 };
 
-uint64_t kf_map_chunk_count(uint64_t size, uint32_t chunk_size);
+/* Chunks of one size. The chunk size is not 0. */
+struct kf_map_shape kf_map_uniform(uint64_t size, uint32_t chunk_size);
+/* Chunks with cuts of their own: their size is the mean, in the limits, so that equal
+ * content has equal shapes. */
+struct kf_map_shape kf_map_of_cuts(uint64_t size, uint64_t chunk_count);
 /* Of the whole map file. */
-uint64_t kf_map_file_length(uint64_t size, uint32_t chunk_size);
-/* KF_E_ARG for a chunk size outside the limits or a size above INT64_MAX, KF_E_LIMIT for
- * too many chunks. */
-int kf_map_check(uint64_t size, uint32_t chunk_size, struct kf_err *err);
+uint64_t kf_map_file_length(uint64_t chunk_count);
+/* KF_E_ARG for a chunk size outside the limits, a size above INT64_MAX, or a count that
+ * the size cannot have; KF_E_LIMIT for too many chunks. */
+int kf_map_check(const struct kf_map_shape *shape, struct kf_err *err);
 
 int kf_map_encode(const struct kf_map_header *header, uint8_t out[KF_MAP_HEADER_SIZE],
                   struct kf_err *err);
@@ -63,16 +73,14 @@ int kf_map_decode(struct kf_map_header *ret, const void *data, size_t length,
 struct kf_map {
     uint8_t *base; /* NULL: not mapped */
     size_t length;
-    uint64_t size;
-    uint32_t chunk_size;
     uint64_t chunk_count;
 };
 
 /* Allocates an empty file and writes the header last. The caller holds the exclusive
  * lock. */
 int kf_map_create(int fd, const struct kf_map_header *header, struct kf_err *err);
-/* Maps the file; KF_E_MALFORMED when it is torn or not of this size and chunk size. */
-int kf_map_attach(struct kf_map *ret, int fd, uint64_t size, uint32_t chunk_size,
+/* Maps the file; KF_E_MALFORMED when it is torn or not of this shape. */
+int kf_map_attach(struct kf_map *ret, int fd, const struct kf_map_shape *shape,
                   struct kf_err *err);
 void kf_map_detach(struct kf_map *map);
 

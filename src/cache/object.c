@@ -13,6 +13,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cache/cuts.h"
 #include "cache/private.h"
 
 static void free_object(struct kf_object *object)
@@ -22,11 +23,18 @@ static void free_object(struct kf_object *object)
     if (object->store)
         (void)kf_object_check_disk(object); /* it has dropped what is lost */
     kf_pair_close(&object->files);
+    kf_cuts_unref(object->spec.cuts);
     free(object->regions);
     free(object);
 }
 
 KF_DEFINE_AUTO(object, struct kf_object *, free_object)
+
+struct kf_map_shape kf_object_shape(const struct kf_object_spec *spec)
+{
+    return spec->cuts ? kf_map_of_cuts(spec->size, spec->cuts->count)
+                      : kf_map_uniform(spec->size, spec->chunk_size);
+}
 
 static struct kf_object *new_object(const struct kf_object_spec *spec)
 {
@@ -35,20 +43,30 @@ static struct kf_object *new_object(const struct kf_object_spec *spec)
     if (!object)
         return NULL;
     object->spec = *spec;
-    object->chunk_count = kf_map_chunk_count(spec->size, spec->chunk_size);
+    if (spec->cuts)
+        (void)kf_cuts_ref(spec->cuts);
+    object->shape = kf_object_shape(spec);
     object->refs = 1;
     object->files.data_fd = object->files.map_fd = -1;
     return object;
 }
 
+static bool is_same(const struct kf_object *object, const struct kf_object_spec *spec,
+                    const struct kf_map_shape *shape)
+{
+    return strcmp(object->spec.name, spec->name) == 0 &&
+           object->shape.size == shape->size &&
+           object->shape.chunk_size == shape->chunk_size &&
+           object->shape.chunk_count == shape->chunk_count;
+}
+
 static struct kf_object *find_locked(struct kf_store *store,
                                      const struct kf_object_spec *spec)
 {
+    const struct kf_map_shape shape = kf_object_shape(spec);
     struct kf_object *object = store->objects;
 
-    while (object && (strcmp(object->spec.name, spec->name) != 0 ||
-                      object->spec.size != spec->size ||
-                      object->spec.chunk_size != spec->chunk_size))
+    while (object && !is_same(object, spec, &shape))
         object = object->next;
     return object ? kf_object_ref(object) : NULL;
 }
@@ -88,8 +106,8 @@ static int open_files(struct kf_object *object, struct kf_store *store, const ch
     object->regions = calloc(regions, 1);
     if (!object->regions)
         return kf_fail(err, KF_E_NOMEM, "no memory for object '%s'", spec->name);
-    if (kf_pair_open(&object->files, store->objects_fd, path, spec->size,
-                     spec->chunk_size, &store->identity, err) != 0)
+    if (kf_pair_open(&object->files, store->objects_fd, path, &object->shape,
+                     &store->identity, err) != 0)
         return -1;
     object->charged_bytes = kf_pair_disk_bytes(&object->files);
     if (object->files.made)
@@ -106,8 +124,11 @@ int kf_object_open(struct kf_object **ret, struct kf_store *store,
     struct kf_err reason;
     uint32_t dropped;
 
-    if (kf_map_check(spec->size, spec->chunk_size, err) != 0 ||
-        kf_pair_path(path, spec->name, err) != 0)
+    if (spec->chunk_size == 0 && !spec->cuts)
+        return kf_fail(err, KF_E_ARG, "object '%s' has no chunk size", spec->name);
+    const struct kf_map_shape shape = kf_object_shape(spec);
+
+    if (kf_map_check(&shape, err) != 0 || kf_pair_path(path, spec->name, err) != 0)
         return -1;
     struct kf_object *known = store ? find(store, spec) : NULL;
 
@@ -178,35 +199,54 @@ uint64_t kf_object_size(const struct kf_object *object)
 
 uint64_t kf_object_chunk_count(const struct kf_object *object)
 {
-    return object->chunk_count;
+    return object->shape.chunk_count;
 }
 
-uint32_t kf_object_chunk_size(const struct kf_object *object)
+uint64_t kf_object_chunk_offset(const struct kf_object *object, uint64_t chunk)
 {
-    return object->spec.chunk_size;
+    const struct kf_cuts *cuts = object->spec.cuts;
+
+    return cuts ? cuts->offsets[chunk] : chunk * object->spec.chunk_size;
 }
 
 uint32_t kf_object_chunk_length(const struct kf_object *object, uint64_t chunk)
 {
+    const struct kf_cuts *cuts = object->spec.cuts;
+
+    if (cuts)
+        return (uint32_t)(cuts->offsets[chunk + 1] - cuts->offsets[chunk]);
     return (uint32_t)kf_min_u64(object->spec.chunk_size,
                                 object->spec.size - chunk * object->spec.chunk_size);
 }
 
+uint64_t kf_object_chunk_at(const struct kf_object *object, uint64_t offset)
+{
+    const struct kf_cuts *cuts = object->spec.cuts;
+
+    return cuts ? kf_cuts_at(cuts, offset) : offset / object->spec.chunk_size;
+}
+
 bool kf_object_has(const struct kf_object *object, uint64_t chunk)
 {
-    return object->store && chunk < object->chunk_count &&
+    return object->store && chunk < object->shape.chunk_count &&
            kf_state_is_here(kf_map_state(&object->files.map, chunk));
 }
 
 uint64_t kf_object_local_bytes(const struct kf_object *object)
 {
-    if (!object->store || object->chunk_count == 0)
-        return 0;
-    uint64_t last = object->chunk_count - 1;
-    uint64_t bytes = kf_map_here(&object->files.map) * object->spec.chunk_size;
+    uint64_t count = object->shape.chunk_count, bytes = 0;
 
-    if (kf_object_has(object, last))
-        bytes -= object->spec.chunk_size - kf_object_chunk_length(object, last);
+    if (!object->store || count == 0)
+        return 0;
+    if (object->spec.cuts) {
+        for (uint64_t chunk = 0; chunk < count; chunk++)
+            if (kf_object_has(object, chunk))
+                bytes += kf_object_chunk_length(object, chunk);
+        return bytes;
+    }
+    bytes = kf_map_here(&object->files.map) * object->spec.chunk_size;
+    if (kf_object_has(object, count - 1))
+        bytes -= object->spec.chunk_size - kf_object_chunk_length(object, count - 1);
     return kf_min_u64(bytes, object->spec.size);
 }
 
@@ -214,7 +254,7 @@ uint64_t kf_object_local_bytes(const struct kf_object *object)
 bool kf_object_complete(const struct kf_object *object)
 {
     return object->store &&
-           kf_map_first_absent(&object->files.map) == object->chunk_count;
+           kf_map_first_absent(&object->files.map) == object->shape.chunk_count;
 }
 
 static bool is_inside(const struct kf_object *object, size_t length, uint64_t offset)
@@ -229,9 +269,9 @@ ssize_t kf_object_read_now(struct kf_object *object, void *data, size_t length,
 
     if (!object->store || length == 0 || !is_inside(object, length, offset))
         return -1;
-    uint64_t last = (offset + length - 1) / object->spec.chunk_size;
+    uint64_t last = kf_object_chunk_at(object, offset + length - 1);
 
-    for (uint64_t chunk = offset / object->spec.chunk_size; chunk <= last; chunk++)
+    for (uint64_t chunk = kf_object_chunk_at(object, offset); chunk <= last; chunk++)
         if (kf_map_state(&object->files.map, chunk) != KF_CHUNK_VERIFIED)
             return -1;
     ssize_t got = preadv2(object->files.data_fd, &iov, 1, (off_t)offset, RWF_NOWAIT);
@@ -268,8 +308,10 @@ static int read_unverified(struct kf_object *object, uint64_t chunk, uint8_t see
     if (!bytes)
         return kf_fail(err, KF_E_NOMEM, "no memory to verify a cached chunk");
     kf_map_digest(&object->files.map, chunk, &expected);
-    if (kf_pread_all(object->files.data_fd, bytes, whole, chunk * object->spec.chunk_size,
-                     object->spec.name, NULL) != 0)
+    if (object->spec.cuts)
+        expected = object->spec.cuts->digests[chunk];
+    if (kf_pread_all(object->files.data_fd, bytes, whole,
+                     kf_object_chunk_offset(object, chunk), object->spec.name, NULL) != 0)
         return damaged(object, chunk, seen, "unreadable", err);
     if (kf_digest_of(&found, bytes, whole, err) != 0)
         return -1;
@@ -291,7 +333,7 @@ static int read_chunk(struct kf_object *object, uint64_t chunk, void *data, size
     if (state != KF_CHUNK_VERIFIED)
         return read_unverified(object, chunk, state, data, length, skip, err);
     if (kf_pread_all(object->files.data_fd, data, length,
-                     chunk * object->spec.chunk_size + skip, object->spec.name,
+                     kf_object_chunk_offset(object, chunk) + skip, object->spec.name,
                      NULL) != 0)
         return damaged(object, chunk, state, "unreadable", err);
     return 0;
@@ -309,8 +351,8 @@ int kf_object_read(struct kf_object *object, void *data, size_t length, uint64_t
         return kf_fail(err, KF_E_NOTFOUND, "object '%s' is not cached",
                        object->spec.name);
     while (length > 0) {
-        uint64_t chunk = offset / object->spec.chunk_size;
-        size_t skip = (size_t)(offset % object->spec.chunk_size);
+        uint64_t chunk = kf_object_chunk_at(object, offset);
+        size_t skip = (size_t)(offset - kf_object_chunk_offset(object, chunk));
         size_t part =
             (size_t)kf_min_u64(length, kf_object_chunk_length(object, chunk) - skip);
 
@@ -326,7 +368,7 @@ int kf_object_read(struct kf_object *object, void *data, size_t length, uint64_t
 bool kf_object_put(struct kf_object *object, uint64_t chunk, struct kf_block *block,
                    const struct kf_digest *digest, struct kf_object_put *put)
 {
-    assert(chunk < object->chunk_count);
+    assert(chunk < object->shape.chunk_count);
     assert(block->length == kf_object_chunk_length(object, chunk));
     if (object->store) {
         put->object = kf_object_ref(object);
@@ -344,7 +386,7 @@ bool kf_object_put(struct kf_object *object, uint64_t chunk, struct kf_block *bl
 
 void kf_object_drop(struct kf_object *object, uint64_t chunk)
 {
-    if (!object->store || chunk >= object->chunk_count)
+    if (!object->store || chunk >= object->shape.chunk_count)
         return;
     kf_map_drop(&object->files.map, chunk);
 }

@@ -23,7 +23,9 @@
 #include "base/block.h"
 #include "base/digest.h"
 
+struct kf_cuts;
 struct kf_err;
+struct kf_map_shape;
 struct kf_object;
 struct kf_store;
 
@@ -32,7 +34,10 @@ struct kf_store;
 struct kf_object_spec {
     char name[KF_OBJECT_NAME_SIZE]; /* hex digits, '-' and letters: a file name */
     uint64_t size;
-    uint32_t chunk_size; /* 64 KiB to 16 MiB; the last chunk is shorter */
+    uint32_t chunk_size; /* 64 KiB to 16 MiB, the last chunk is shorter; not with cuts */
+    /* Borrowed; NULL: chunks of one size. Equal names mean equal cuts. A digest in the
+     * map never overrules one of these. */
+    struct kf_cuts *cuts;
 };
 
 /* Opens or creates. Two opens of one name in a process give the same object. */
@@ -43,12 +48,16 @@ void kf_object_unref(struct kf_object *object); /* NULL is fine */
 
 uint64_t kf_object_size(const struct kf_object *object);
 uint64_t kf_object_chunk_count(const struct kf_object *object);
-uint32_t kf_object_chunk_size(const struct kf_object *object);
+/* Of chunks of the object: where one begins, how long it is, which one holds a byte. */
+uint64_t kf_object_chunk_offset(const struct kf_object *object, uint64_t chunk);
+uint32_t kf_object_chunk_length(const struct kf_object *object, uint64_t chunk);
+uint64_t kf_object_chunk_at(const struct kf_object *object, uint64_t offset);
 uint64_t kf_object_local_bytes(const struct kf_object *object); /* present; cheap */
 bool kf_object_complete(const struct kf_object *object);
 
 /* About as much of an object that need not be open, for showing; 0 without a store. */
-uint64_t kf_store_local_bytes(struct kf_store *store, const struct kf_object_spec *spec);
+uint64_t kf_store_local_bytes(struct kf_store *store, const char *name,
+                              const struct kf_map_shape *shape);
 
 /* Whether the chunk's bytes are in the data file. Any thread, no lock. */
 bool kf_object_has(const struct kf_object *object, uint64_t chunk);

@@ -89,8 +89,7 @@ static int lock_shared(int fd, struct kf_err *err)
 struct opening {
     int objects_fd;
     struct names names;
-    uint64_t size;
-    uint32_t chunk_size;
+    const struct kf_map_shape *shape;
     const struct kf_identity *identity;
     struct kf_pair pair;
 };
@@ -107,8 +106,7 @@ static void close_files(struct kf_pair *pair)
 static int make(struct opening *opening, struct kf_err *err)
 {
     struct kf_map_header header = {
-        .size = opening->size,
-        .chunk_size = opening->chunk_size,
+        .shape = *opening->shape,
         .identity = *opening->identity,
     };
 
@@ -120,7 +118,7 @@ static int make(struct opening *opening, struct kf_err *err)
 
     if (fd < 0)
         return kf_fail_errno(err, "cannot create the data file");
-    if (ftruncate(fd, (off_t)opening->size) != 0)
+    if (ftruncate(fd, (off_t)opening->shape->size) != 0)
         return kf_fail_errno(err, "cannot size the data file");
     opening->pair.made = true;
     return kf_map_create(opening->pair.map_fd, &header, err);
@@ -132,15 +130,14 @@ static int attach(struct opening *opening, struct kf_err *err)
     struct kf_pair *pair = &opening->pair;
     struct stat st;
 
-    if (kf_map_attach(&pair->map, pair->map_fd, opening->size, opening->chunk_size,
-                      err) != 0)
+    if (kf_map_attach(&pair->map, pair->map_fd, opening->shape, err) != 0)
         return -1;
     pair->data_fd = openat(opening->objects_fd, opening->names.data, OPEN_FLAGS);
     if (pair->data_fd < 0 && errno == ENOENT)
         return kf_fail(err, KF_E_MALFORMED, "the data file is missing");
     if (pair->data_fd < 0 || fstat(pair->data_fd, &st) != 0)
         return kf_fail_errno(err, "cannot open the data file");
-    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != opening->size)
+    if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != opening->shape->size)
         return kf_fail(err, KF_E_MALFORMED, "the data file has another length");
     return 0;
 }
@@ -214,14 +211,13 @@ static void touch(int map_fd)
     (void)futimens(map_fd, NULL); /* a wrong time only makes eviction choose worse */
 }
 
-int kf_pair_open(struct kf_pair *ret, int objects_fd, const char *path, uint64_t size,
-                 uint32_t chunk_size, const struct kf_identity *identity,
+int kf_pair_open(struct kf_pair *ret, int objects_fd, const char *path,
+                 const struct kf_map_shape *shape, const struct kf_identity *identity,
                  struct kf_err *err)
 {
     struct opening opening = {
         .objects_fd = objects_fd,
-        .size = size,
-        .chunk_size = chunk_size,
+        .shape = shape,
         .identity = identity,
         .pair = {.data_fd = -1, .map_fd = -1},
     };

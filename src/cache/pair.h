@@ -29,8 +29,8 @@ int kf_pair_path(char ret[KF_PAIR_PATH_SIZE], const char *name, struct kf_err *e
 
 /* Opens or makes `path` below `objects_fd`. KF_E_IO and others when that is impossible
  * now: the object can then be served, but not kept. */
-int kf_pair_open(struct kf_pair *ret, int objects_fd, const char *path, uint64_t size,
-                 uint32_t chunk_size, const struct kf_identity *identity,
+int kf_pair_open(struct kf_pair *ret, int objects_fd, const char *path,
+                 const struct kf_map_shape *shape, const struct kf_identity *identity,
                  struct kf_err *err);
 void kf_pair_close(struct kf_pair *pair);
 

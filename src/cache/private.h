@@ -33,7 +33,7 @@ struct kf_store {
 
 struct kf_object {
     struct kf_object_spec spec;
-    uint64_t chunk_count;
+    struct kf_map_shape shape;
     struct kf_store *store; /* NULL: keeps nothing */
     struct kf_stats *stats; /* the store's, also when it keeps nothing */
     int refs;               /* atomic */
@@ -52,8 +52,7 @@ struct kf_object {
 #define KF_CACHE_REGION (UINT64_C(64) << 20)
 enum kf_region { KF_REGION_UNTOUCHED, KF_REGION_TOUCHED, KF_REGION_ALLOCATED };
 
-/* The chunk's own length: the last one is shorter. */
-uint32_t kf_object_chunk_length(const struct kf_object *object, uint64_t chunk);
+struct kf_map_shape kf_object_shape(const struct kf_object_spec *spec);
 
 /* Whether the kernel has kept all that it was given to write, as far as it knows yet; if
  * not, all chunks are dropped, since it does not tell which. Quick. */

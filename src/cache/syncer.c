@@ -31,7 +31,7 @@ static void drop_all(struct kf_object *object, int os_errno)
     static struct kf_log_rate rate;
     uint32_t dropped;
 
-    for (uint64_t chunk = 0; chunk < object->chunk_count; chunk++)
+    for (uint64_t chunk = 0; chunk < object->shape.chunk_count; chunk++)
         kf_object_drop(object, chunk);
     kf_stats_add(object->stats, KF_STAT_CACHE_DAMAGED, 1);
     if (kf_log_allowed(&rate, 1, 60 * KF_NS_PER_S, &dropped))

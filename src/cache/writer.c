@@ -17,12 +17,13 @@
 #define FULL_PAUSE_NS KF_NS_PER_S            /* nothing could be evicted */
 #define NO_SPACE_PAUSE_NS (10 * KF_NS_PER_S) /* the file system refused a write */
 
-/* A window's chunks fit a bit mask: 2 MiB of chunks of 64 KiB, or one larger chunk. */
+/* A window's chunks fit a bit mask: 2 MiB of chunks of 64 KiB, or one larger chunk. With
+ * cuts of their own a window is as many chunks, of about as many bytes. */
 #define WINDOW_CHUNKS (KF_WRITE_WINDOW / KF_CHUNK_SIZE_MIN)
 
 static uint64_t chunks_per_window(const struct kf_object *object)
 {
-    return kf_max_u64(1, KF_WRITE_WINDOW / object->spec.chunk_size);
+    return kf_max_u64(1, KF_WRITE_WINDOW / object->shape.chunk_size);
 }
 
 static uint64_t window_of(const struct kf_object_put *put)
@@ -126,7 +127,7 @@ static bool write_run(struct kf_object *object, struct kf_object_put **puts,
         bytes += puts[i]->block->length;
     }
     if (write_vector(object->files.data_fd, iov, count,
-                     puts[0]->chunk * object->spec.chunk_size) != 0)
+                     kf_object_chunk_offset(object, puts[0]->chunk)) != 0)
         return false;
     for (unsigned i = 0; i < count; i++)
         kf_map_set_verified(&object->files.map, puts[i]->chunk, &puts[i]->digest);
@@ -168,7 +169,7 @@ static unsigned write_window(struct kf_writer *writer, struct kf_object *object,
         pause_until(writer, kf_deadline_ns(FULL_PAUSE_NS));
         return 0;
     }
-    allocate_ahead(writer, object, puts[0]->chunk * object->spec.chunk_size);
+    allocate_ahead(writer, object, kf_object_chunk_offset(object, puts[0]->chunk));
     for (unsigned first = 0, run; first < count; first += run) {
         run = run_length(puts, first, count);
         if (write_run(object, puts + first, run))
@@ -224,7 +225,7 @@ static bool is_full(const struct kf_object_put *window)
     uint64_t per_window = chunks_per_window(object);
     uint64_t first = window_of(window) * per_window;
 
-    for (unsigned slot = 0; slot < per_window && first + slot < object->chunk_count;
+    for (unsigned slot = 0; slot < per_window && first + slot < object->shape.chunk_count;
          slot++)
         if (!(window->gathered >> slot & 1) && !kf_object_has(object, first + slot))
             return false;

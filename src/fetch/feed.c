@@ -28,7 +28,6 @@ int kf_feed_new(struct kf_feed **ret, struct kf_fetch *fetch, struct kf_source *
                              .ops = ops,
                              .arg = arg,
                              .size = kf_object_size(object),
-                             .chunk_size = kf_object_chunk_size(object),
                              .chunk_count = chunk_count,
                              .needed = needed};
     *ret = feed;
@@ -59,16 +58,12 @@ struct kf_object *kf_feed_object(struct kf_feed *feed)
     return feed->object;
 }
 
-uint32_t kf_feed_chunk_length(const struct kf_feed *feed, uint64_t chunk)
-{
-    return (uint32_t)kf_min_u64(feed->chunk_size, feed->size - chunk * feed->chunk_size);
-}
-
 void kf_feed_note_needed(struct kf_feed *feed, uint64_t offset, size_t length)
 {
-    uint64_t last = (offset + length - 1) / feed->chunk_size;
+    uint64_t last = kf_object_chunk_at(feed->object, offset + length - 1);
 
-    for (uint64_t chunk = offset / feed->chunk_size; chunk <= last; chunk++) {
+    for (uint64_t chunk = kf_object_chunk_at(feed->object, offset); chunk <= last;
+         chunk++) {
         uint64_t *word = &feed->needed[chunk / WORD_BITS];
         uint64_t bit = UINT64_C(1) << (chunk % WORD_BITS);
 
@@ -78,6 +73,6 @@ void kf_feed_note_needed(struct kf_feed *feed, uint64_t offset, size_t length)
             continue;
         if (!(__atomic_fetch_or(word, bit, __ATOMIC_RELAXED) & bit))
             kf_stats_add(feed->fetch->opts.stats, KF_STAT_NEEDED_BYTES,
-                         kf_feed_chunk_length(feed, chunk));
+                         kf_object_chunk_length(feed->object, chunk));
     }
 }

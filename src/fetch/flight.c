@@ -106,7 +106,7 @@ struct kf_flight *kf_flight_new_locked(struct kf_feed *feed, uint64_t chunk,
     flight->job.run = chunk_arrived;
     feed->ops->place(feed->arg, chunk, &flight->place);
     assert(flight->place.stored_length > 0);
-    assert(flight->place.length == kf_feed_chunk_length(feed, chunk));
+    assert(flight->place.length == kf_object_chunk_length(feed->object, chunk));
     put_in_bucket(fetch, flight);
     fetch->flight_count++;
     enqueue(flight);

@@ -133,13 +133,11 @@ struct kf_feed {
     const struct kf_feed_ops *ops;
     void *arg;
     uint64_t size;
-    uint32_t chunk_size;
     uint64_t chunk_count;
     uint64_t *needed; /* atomic; a bit a chunk that a reader asked for */
 };
 
 /* feed.c */
-uint32_t kf_feed_chunk_length(const struct kf_feed *feed, uint64_t chunk);
 /* Counts the bytes of chunks that nobody has read before. */
 void kf_feed_note_needed(struct kf_feed *feed, uint64_t offset, size_t length);
 

@@ -35,10 +35,11 @@ struct piece {
 static struct piece piece_at(const struct kf_feed *feed, uint64_t offset, size_t length,
                              unsigned index)
 {
-    uint64_t chunk = offset / feed->chunk_size + index;
-    uint64_t start = chunk * feed->chunk_size;
+    uint64_t chunk = kf_object_chunk_at(feed->object, offset) + index;
+    uint64_t start = kf_object_chunk_offset(feed->object, chunk);
     uint64_t from = kf_max_u64(start, offset);
-    uint64_t end = kf_min_u64(start + feed->chunk_size, offset + length);
+    uint64_t end =
+        kf_min_u64(start + kf_object_chunk_length(feed->object, chunk), offset + length);
 
     return (struct piece){chunk, (size_t)(from - start), (size_t)(from - offset),
                           (size_t)(end - from)};
@@ -56,7 +57,8 @@ static unsigned span_of(const struct kf_feed *feed, uint64_t offset, size_t leng
 
     if (length == 0 || offset >= feed->size || length > feed->size - offset)
         return 0;
-    span = (offset + length - 1) / feed->chunk_size - offset / feed->chunk_size + 1;
+    span = kf_object_chunk_at(feed->object, offset + length - 1) -
+           kf_object_chunk_at(feed->object, offset) + 1;
     return span <= KF_READ_CHUNKS ? (unsigned)span : 0;
 }
 
@@ -283,7 +285,7 @@ void kf_read_answer(struct kf_fetch *fetch, struct kf_waiter *taken,
 
 static bool all_cached(const struct kf_read *read)
 {
-    uint64_t first = read->offset / read->feed->chunk_size;
+    uint64_t first = kf_object_chunk_at(read->feed->object, read->offset);
 
     for (unsigned i = 0; i < read->span; i++) {
         if ((read->todo >> i & 1) && !kf_object_has(read->feed->object, first + i))
@@ -298,7 +300,7 @@ static int look_up_locked(struct kf_read *read, struct kf_block **blocks,
                           uint32_t *ret_taken, struct kf_err *err)
 {
     struct kf_feed *feed = read->feed;
-    uint64_t first = read->offset / feed->chunk_size;
+    uint64_t first = kf_object_chunk_at(feed->object, read->offset);
 
     *ret_taken = 0;
     for (unsigned i = 0; i < read->span; i++) {

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "cache/map.h"
 #include "cache/object.h"
 #include "fetch/queue.h"
 #include "fetch/readahead.h"
@@ -236,8 +237,9 @@ struct chunks {
 static struct chunks chunks_of(const struct kf_file *file, uint64_t offset,
                                uint64_t length)
 {
-    uint64_t first = (file->base + offset) / KF_PLAIN_CHUNK;
-    uint64_t last = (file->base + offset + length - 1) / KF_PLAIN_CHUNK;
+    const struct kf_object *object = kf_feed_object(file->feed);
+    uint64_t first = kf_object_chunk_at(object, file->base + offset);
+    uint64_t last = kf_object_chunk_at(object, file->base + offset + length - 1);
 
     return (struct chunks){first, last - first + 1};
 }
@@ -332,21 +334,24 @@ static struct kf_feed *find_remainder(struct kf_layer *layer)
 {
     const struct span span = remainder_span(layer);
     struct kf_object_spec spec = spec_of(layer, "r", &span);
+    struct kf_map_shape shape = kf_map_uniform(spec.size, spec.chunk_size);
 
-    return kf_store_local_bytes(layer->store, &spec) > 0 ? get_remainder(layer, NULL)
-                                                         : NULL;
+    return kf_store_local_bytes(layer->store, spec.name, &shape) > 0
+               ? get_remainder(layer, NULL)
+               : NULL;
 }
 
 static uint64_t closed_large_bytes(struct kf_layer *layer,
                                    const struct kf_table_entry *entry)
 {
     const struct span span = {.offset = entry->offset, .size = entry->size};
+    const struct kf_map_shape shape = kf_map_uniform(span.size, KF_PLAIN_CHUNK);
     struct kf_object_spec spec;
     char suffix[17];
 
     large_suffix(entry, suffix);
     spec = spec_of(layer, suffix, &span);
-    return kf_store_local_bytes(layer->store, &spec);
+    return kf_store_local_bytes(layer->store, spec.name, &shape);
 }
 
 /* How much of a range of the object is present. */
@@ -356,8 +361,10 @@ static uint64_t local_bytes(const struct kf_object *object, uint64_t offset,
     uint64_t end = offset + length, local = 0;
 
     while (offset < end) {
-        uint64_t chunk = offset / KF_PLAIN_CHUNK;
-        uint64_t next = kf_min_u64((chunk + 1) * KF_PLAIN_CHUNK, end);
+        uint64_t chunk = kf_object_chunk_at(object, offset);
+        uint64_t next = kf_min_u64(kf_object_chunk_offset(object, chunk) +
+                                       kf_object_chunk_length(object, chunk),
+                                   end);
 
         if (kf_object_has(object, chunk))
             local += next - offset;

@@ -88,13 +88,9 @@ struct kf_block *chunk_block(const struct kf_object *object, uint64_t chunk,
                              struct kf_digest *ret)
 {
     static struct kf_budget budget = {.limit_bytes = UINT64_MAX};
-    uint64_t chunk_size = kf_object_chunk_size(object);
-    uint64_t length = kf_object_size(object) - chunk * chunk_size;
-    struct kf_block *block;
+    struct kf_block *block =
+        kf_block_new(&budget, kf_object_chunk_length(object, chunk), true);
 
-    if (length > chunk_size)
-        length = chunk_size;
-    block = kf_block_new(&budget, (size_t)length, true);
     cr_assert_not_null(block);
     for (size_t i = 0; i < block->length; i++)
         block->data[i] = (uint8_t)(i * 7 + i / 251 + chunk * 31 + 1);
@@ -166,7 +162,7 @@ int read_chunk(struct kf_object *object, uint64_t chunk)
 
     cr_assert_not_null(data);
     if (kf_object_read(object, data, expected->length,
-                       chunk * kf_object_chunk_size(object), &err) == 0)
+                       kf_object_chunk_offset(object, chunk), &err) == 0)
         cr_assert_eq(memcmp(data, expected->data, expected->length), 0);
     free(data);
     kf_block_unref(expected);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "cache/map.h"
 
 #define CHUNK (UINT32_C(64) << 10)
@@ -23,13 +24,13 @@ static int new_file(void)
 
 static struct kf_map new_map(uint64_t chunk_count)
 {
-    struct kf_map_header header = {
-        .size = chunk_count * CHUNK, .chunk_size = CHUNK, .identity = here};
+    struct kf_map_header header = {.shape = kf_map_uniform(chunk_count * CHUNK, CHUNK),
+                                   .identity = here};
     struct kf_map map;
     int fd = new_file();
 
     cr_assert_eq(kf_map_create(fd, &header, NULL), 0);
-    cr_assert_eq(kf_map_attach(&map, fd, header.size, CHUNK, NULL), 0);
+    cr_assert_eq(kf_map_attach(&map, fd, &header.shape, NULL), 0);
     close(fd);
     return map;
 }
@@ -44,8 +45,7 @@ static void fill(struct kf_map *map)
 
 Test(map, header_survives_coding)
 {
-    struct kf_map_header header = {.size = 0x123456789aULL,
-                                   .chunk_size = UINT32_C(1) << 20,
+    struct kf_map_header header = {.shape = {0x123456789aULL, UINT32_C(1) << 20, 0x30201},
                                    .flags = KF_MAP_DURABLE,
                                    .identity = here};
     uint8_t bytes[KF_MAP_HEADER_SIZE];
@@ -55,15 +55,17 @@ Test(map, header_survives_coding)
     cr_assert_eq(memcmp(bytes, "KITFSMAP\1\0\0\0\0\x10\0\0\x9a\x78\x56\x34\x12", 21), 0);
     cr_assert_eq(memcmp(bytes + 72, "the boot id herethis machine's..", 32), 0);
     cr_assert_eq(kf_map_decode(&found, bytes, sizeof(bytes), NULL), 0);
-    cr_assert_eq(found.size, header.size);
-    cr_assert_eq(found.chunk_size, header.chunk_size);
+    cr_assert_eq(memcmp(bytes + 28, "\1\2\3\0", 4), 0);
+    cr_assert_eq(found.shape.size, header.shape.size);
+    cr_assert_eq(found.shape.chunk_size, header.shape.chunk_size);
+    cr_assert_eq(found.shape.chunk_count, header.shape.chunk_count);
     cr_assert_eq(found.flags, header.flags);
     cr_assert_eq(memcmp(&found.identity, &here, sizeof(here)), 0);
 }
 
 Test(map, header_is_refused_when_any_fixed_byte_differs)
 {
-    struct kf_map_header header = {.size = 1000, .chunk_size = CHUNK};
+    struct kf_map_header header = {.shape = kf_map_uniform(1000, CHUNK)};
     uint8_t bytes[KF_MAP_HEADER_SIZE];
     struct kf_map_header found;
     struct kf_err err;
@@ -84,10 +86,13 @@ Test(map, header_is_refused_when_any_fixed_byte_differs)
 Test(map, header_with_impossible_sizes_is_refused)
 {
     struct kf_map_header bad[] = {
-        {.size = 1, .chunk_size = 0},
-        {.size = 1, .chunk_size = CHUNK - 1},
-        {.size = UINT64_MAX, .chunk_size = CHUNK},
-        {.size = CHUNK * (KF_MAP_CHUNK_LIMIT + 1), .chunk_size = CHUNK},
+        {.shape = {1, 0, 1}},
+        {.shape = {1, CHUNK - 1, 1}},
+        {.shape = {UINT64_MAX, CHUNK, 1}},
+        {.shape = {1, CHUNK, 0}},
+        {.shape = {0, CHUNK, 1}},
+        {.shape = {2, CHUNK, 3}},
+        {.shape = {CHUNK * KF_MAP_CHUNK_LIMIT, CHUNK, KF_MAP_CHUNK_LIMIT + 1}},
     };
     uint8_t bytes[KF_MAP_HEADER_SIZE];
     struct kf_map_header found;
@@ -100,29 +105,46 @@ Test(map, header_with_impossible_sizes_is_refused)
     }
 }
 
+static int kind_of_check(uint64_t size, uint32_t chunk_size, uint64_t chunk_count)
+{
+    struct kf_map_shape shape = {size, chunk_size, chunk_count};
+    struct kf_err err = {.kind = KF_E_NONE};
+
+    (void)kf_map_check(&shape, &err); /* the record says it */
+    return (int)err.kind;
+}
+
 Test(map, limits_hold_at_value_and_one_above)
 {
-    struct kf_err err;
+    struct kf_map_shape most = kf_map_uniform(CHUNK * KF_MAP_CHUNK_LIMIT, CHUNK);
+    struct kf_map_shape over = kf_map_uniform(CHUNK * KF_MAP_CHUNK_LIMIT + 1, CHUNK);
 
-    cr_assert_eq(kf_map_check(0, KF_CHUNK_SIZE_MIN, &err), 0);
-    cr_assert_eq(kf_map_check(0, KF_CHUNK_SIZE_MIN - 1, &err), -1);
-    cr_assert_eq(err.kind, KF_E_ARG);
-    cr_assert_eq(kf_map_check(0, KF_CHUNK_SIZE_MAX, &err), 0);
-    cr_assert_eq(kf_map_check(0, KF_CHUNK_SIZE_MAX + 1, &err), -1);
-    cr_assert_eq(kf_map_check(CHUNK * KF_MAP_CHUNK_LIMIT, CHUNK, &err), 0);
-    cr_assert_eq(kf_map_check(CHUNK * KF_MAP_CHUNK_LIMIT + 1, CHUNK, &err), -1);
-    cr_assert_eq(err.kind, KF_E_LIMIT);
-    cr_assert_eq(kf_map_check(UINT64_C(1) << 63, KF_CHUNK_SIZE_MAX, &err), -1);
-    cr_assert_eq(err.kind, KF_E_ARG);
+    cr_assert_eq(kind_of_check(0, KF_CHUNK_SIZE_MIN, 0), KF_E_NONE);
+    cr_assert_eq(kind_of_check(0, KF_CHUNK_SIZE_MIN - 1, 0), KF_E_ARG);
+    cr_assert_eq(kind_of_check(0, KF_CHUNK_SIZE_MAX, 0), KF_E_NONE);
+    cr_assert_eq(kind_of_check(0, KF_CHUNK_SIZE_MAX + 1, 0), KF_E_ARG);
+    cr_assert_eq(kf_map_check(&most, NULL), 0);
+    cr_assert_eq(kind_of_check(over.size, CHUNK, over.chunk_count), KF_E_LIMIT);
+    cr_assert_eq(kind_of_check(INT64_MAX, KF_CHUNK_SIZE_MAX, 1), KF_E_NONE);
+    cr_assert_eq(kind_of_check(UINT64_C(1) << 63, KF_CHUNK_SIZE_MAX, 1), KF_E_ARG);
+}
+
+Test(map, shape_of_cuts_follows_from_the_content)
+{
+    struct kf_map_shape shape = kf_map_of_cuts(10 * 1000 * 1000, 10);
+
+    cr_assert_eq(shape.chunk_size, 1000 * 1000);
+    cr_assert_eq(kf_map_of_cuts(1000, 100).chunk_size, KF_CHUNK_SIZE_MIN);
+    cr_assert_eq(kf_map_of_cuts(UINT64_C(1) << 40, 2).chunk_size, KF_CHUNK_SIZE_MAX);
+    cr_assert_eq(kf_map_of_cuts(0, 0).chunk_count, 0);
 }
 
 Test(map, file_length_is_that_of_the_format)
 {
-    cr_assert_eq(kf_map_file_length(0, CHUNK), 4096);
-    cr_assert_eq(kf_map_file_length(1, CHUNK), 4096 + 64 + 32);
-    cr_assert_eq(kf_map_file_length(64 * (uint64_t)CHUNK, CHUNK), 4096 + 64 + 64 * 32);
-    cr_assert_eq(kf_map_file_length(64 * (uint64_t)CHUNK + 1, CHUNK),
-                 4096 + 128 + 65 * 32);
+    cr_assert_eq(kf_map_file_length(0), 4096);
+    cr_assert_eq(kf_map_file_length(1), 4096 + 64 + 32);
+    cr_assert_eq(kf_map_file_length(64), 4096 + 64 + 64 * 32);
+    cr_assert_eq(kf_map_file_length(65), 4096 + 128 + 65 * 32);
 }
 
 Test(map, counts_chunks_across_words)
@@ -238,20 +260,27 @@ Test(map, drop_ends_and_prevents_durability)
 
 Test(map, of_wrong_length_or_for_another_object_is_refused)
 {
-    struct kf_map_header header = {.size = 10 * (uint64_t)CHUNK, .chunk_size = CHUNK};
+    struct kf_map_header header = {.shape = kf_map_uniform(10 * (uint64_t)CHUNK, CHUNK)};
+    const struct kf_map_shape others[] = {
+        {header.shape.size - 1, CHUNK, 10},
+        {header.shape.size, CHUNK + 1, 10},
+        {header.shape.size, CHUNK, 11},
+    };
     struct kf_map map;
     struct kf_err err;
     int fd = new_file();
 
-    cr_assert_eq(kf_map_attach(&map, fd, header.size, CHUNK, &err), -1);
+    cr_assert_eq(kf_map_attach(&map, fd, &header.shape, &err), -1);
     cr_assert_eq(err.kind, KF_E_MALFORMED);
     cr_assert_eq(kf_map_create(fd, &header, NULL), 0);
-    cr_assert_eq(kf_map_attach(&map, fd, header.size - 1, CHUNK, &err), -1);
-    cr_assert_eq(err.kind, KF_E_MALFORMED);
-    cr_assert_eq(kf_map_attach(&map, fd, header.size, CHUNK, &err), 0);
+    for (size_t i = 0; i < KF_ARRAY_LEN(others); i++) {
+        cr_assert_eq(kf_map_attach(&map, fd, &others[i], &err), -1);
+        cr_assert_eq(err.kind, KF_E_MALFORMED);
+    }
+    cr_assert_eq(kf_map_attach(&map, fd, &header.shape, &err), 0);
     kf_map_detach(&map);
     cr_assert_eq(ftruncate(fd, 5000), 0);
-    cr_assert_eq(kf_map_attach(&map, fd, header.size, CHUNK, &err), -1);
+    cr_assert_eq(kf_map_attach(&map, fd, &header.shape, &err), -1);
     cr_assert_eq(err.kind, KF_E_MALFORMED);
     close(fd);
 }

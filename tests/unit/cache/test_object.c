@@ -38,7 +38,7 @@ Test(object, starts_empty)
     uint8_t byte;
 
     cr_assert_eq(kf_object_size(object), SIZE);
-    cr_assert_eq(kf_object_chunk_size(object), CHUNK);
+    cr_assert_eq(kf_object_chunk_length(object, 0), CHUNK);
     cr_assert_eq(kf_object_chunk_count(object), 5);
     cr_assert_eq(kf_object_local_bytes(object), 0);
     cr_assert_not(kf_object_complete(object));
@@ -267,7 +267,8 @@ Test(object, refuses_bad_names_and_sizes)
     spec.chunk_size = 1;
     cr_assert_eq(kf_object_open(&object, store, &spec, &err), -1);
     cr_assert_eq(err.kind, KF_E_ARG);
-    spec = (struct kf_object_spec){NAME, (KF_MAP_CHUNK_LIMIT + 1) * CHUNK, CHUNK};
+    spec = (struct kf_object_spec){
+        .name = NAME, .size = (KF_MAP_CHUNK_LIMIT + 1) * CHUNK, .chunk_size = CHUNK};
     cr_assert_eq(kf_object_open(&object, NULL, &spec, &err), -1);
     cr_assert_eq(err.kind, KF_E_LIMIT);
     cache_close(store);
@@ -448,7 +449,8 @@ Test(object, becomes_durable_when_it_is_complete)
 Test(object, is_not_durable_when_stopped_early)
 {
     const bool stopping = true;
-    struct kf_object bare = {.spec = {.size = SIZE, .chunk_size = CHUNK}};
+    struct kf_object bare = {.spec = {.size = SIZE, .chunk_size = CHUNK},
+                             .shape = kf_map_uniform(SIZE, CHUNK)};
 
     make_complete();
     struct kf_store *store = cache_open();
@@ -456,11 +458,10 @@ Test(object, is_not_durable_when_stopped_early)
 
     /* Opened beside the store, whose own thread would sync it. */
     cr_assert_eq(kf_pair_path(path, NAME, NULL), 0);
-    cr_assert_eq(kf_pair_open(&bare.files, store->objects_fd, path, SIZE, CHUNK,
+    cr_assert_eq(kf_pair_open(&bare.files, store->objects_fd, path, &bare.shape,
                               &store->identity, NULL),
                  0);
     bare.store = store;
-    bare.chunk_count = 5;
     bare.files.map.base[64] = 0;
     kf_object_make_durable(&bare, &stopping);
     cr_assert_not(kf_map_is_durable(&bare.files.map));
