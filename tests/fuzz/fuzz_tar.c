@@ -96,7 +96,7 @@ static void compare(const uint8_t *data, size_t size)
 
 static void put_checksum(uint8_t *block)
 {
-    char text[8];
+    char text[8] = ""; /* the format fills seven */
     unsigned sum = 0;
 
     memset(block + 148, ' ', 8);

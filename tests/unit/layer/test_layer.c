@@ -75,6 +75,7 @@ static int open_layer(struct world *world, bool is_tar)
         .source = &world->fake->source,
         .is_tar = is_tar,
         .raw_path = "models/raw.bin",
+        .raw_mode = 0644,
         .store = world->store,
         .fetch = world->fetch,
         .timeout_ns = 10 * KF_NS_PER_S,

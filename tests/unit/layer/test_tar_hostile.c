@@ -123,6 +123,16 @@ static void size_of_two_numbers(struct kf_buf *tar)
     tar_add_header(tar, &(struct tar_header){.name = "a", .size_field = "0000 000001"});
 }
 
+static void mode_of_bad_digits(struct kf_buf *tar)
+{
+    tar_add_header(tar, &(struct tar_header){.name = "a", .mode_field = "0000648"});
+}
+
+static void mtime_of_bad_digits(struct kf_buf *tar)
+{
+    tar_add_header(tar, &(struct tar_header){.name = "a", .mtime_field = "0000000000x"});
+}
+
 static void folder_with_data(struct kf_buf *tar)
 {
     tar_add_header(tar, &(struct tar_header){.name = "a", .type = '5', .size = 1});
@@ -170,7 +180,10 @@ HOSTILE_EXTENSION(pax_junk_behind, 'x', "9 path=a\njunk")
 HOSTILE_EXTENSION(pax_size_negative, 'x', "11 size=-1\n")
 HOSTILE_EXTENSION(pax_size_hexadecimal, 'x', "12 size=0x1\n")
 HOSTILE_EXTENSION(pax_size_overflow, 'x', "28 size=9223372036854775808\n")
+HOSTILE_EXTENSION(pax_size_of_65_bits, 'x', "29 size=18446744073709551616\n")
+HOSTILE_EXTENSION(pax_size_of_68_bits, 'x', "30 size=184467440737095516150\n")
 HOSTILE_EXTENSION(pax_size_beyond, 'x', "28 size=9223372036854775807\n")
+HOSTILE_EXTENSION(pax_mtime_overflow, 'x', "29 mtime=9223372036854775808\n")
 HOSTILE_EXTENSION(pax_mtime_word, 'x', "13 mtime=now\n")
 HOSTILE_EXTENSION(pax_mtime_sign_alone, 'x', "11 mtime=-\n")
 HOSTILE_EXTENSION(pax_mtime_fraction, 'x', "13 mtime=1.x\n")
@@ -246,6 +259,8 @@ static const struct {
     HOSTILE(size_beyond_the_stream, KF_E_MALFORMED),
     HOSTILE(size_of_bad_digits, KF_E_MALFORMED),
     HOSTILE(size_of_two_numbers, KF_E_MALFORMED),
+    HOSTILE(mode_of_bad_digits, KF_E_MALFORMED),
+    HOSTILE(mtime_of_bad_digits, KF_E_MALFORMED),
     HOSTILE(folder_with_data, KF_E_MALFORMED),
     HOSTILE(slash_file_with_data, KF_E_MALFORMED),
     HOSTILE(zero_block_between, KF_E_MALFORMED),
@@ -265,7 +280,10 @@ static const struct {
     HOSTILE(pax_size_negative, KF_E_MALFORMED),
     HOSTILE(pax_size_hexadecimal, KF_E_MALFORMED),
     HOSTILE(pax_size_overflow, KF_E_MALFORMED),
+    HOSTILE(pax_size_of_65_bits, KF_E_MALFORMED),
+    HOSTILE(pax_size_of_68_bits, KF_E_MALFORMED),
     HOSTILE(pax_size_beyond, KF_E_MALFORMED),
+    HOSTILE(pax_mtime_overflow, KF_E_MALFORMED),
     HOSTILE(pax_mtime_word, KF_E_MALFORMED),
     HOSTILE(pax_mtime_sign_alone, KF_E_MALFORMED),
     HOSTILE(pax_mtime_fraction, KF_E_MALFORMED),
@@ -297,6 +315,21 @@ Test(tar_hostile, each_is_refused)
         cr_assert_null(strchr(err.message, '\x1b'), "%s", hostile[i].what);
         kf_buf_fini(&tar);
     }
+}
+
+/* Some archives have no end mark; one that ends in the middle is refused all the same. */
+Test(tar_hostile, extension_at_the_end_of_the_stream)
+{
+    struct kf_buf tar = tar_new();
+    struct tar_found found;
+    struct kf_err err = {0};
+
+    tar_add_file(&tar, "good", "x", 1);
+    tar_add_pax(&tar, "path", "a");
+    cr_assert_eq(tar_decode_twice(&tar, &found, &err), -1);
+    cr_assert_eq(err.kind, KF_E_MALFORMED);
+    cr_assert_eq(found.entries, 1);
+    kf_buf_fini(&tar);
 }
 
 Test(tar_hostile, message_names_entry_and_offset)
