@@ -20,6 +20,7 @@ static const char trailer_magic[8] = {'K', 'I', 'T', 'F', 'S', 'S', 'M', 'L'};
 static const char *const folders[] = {
     [KF_SMALL_BLOB] = "small/blob",
     [KF_SMALL_TABLE] = "small/table",
+    [KF_SMALL_TOC] = "small/toc",
     [KF_SMALL_TAG] = "small/tag",
 };
 

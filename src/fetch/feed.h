@@ -35,15 +35,18 @@ struct kf_chunk_place {
 };
 
 /* How chunks of the object lie in the source. `place` is pure and quick, called under a
- * lock; `decode` runs on a work-queue thread, no lock held. */
+ * lock; `decode` and `check` run on a work-queue thread, no lock held. */
 struct kf_feed_ops {
     void (*place)(const void *arg, uint64_t chunk, struct kf_chunk_place *ret);
     /* Stored bytes to the chunk's `length` bytes, checked against what is known about
      * them; gives the sha256 of the result. A KF_E_CORRUPT or KF_E_MALFORMED is fetched
-     * once more. NULL: stored bytes are the chunk. */
+     * once more. NULL: stored bytes are the chunk, as `check` says. */
     int (*decode)(const void *arg, uint64_t chunk, const uint8_t *stored,
                   size_t stored_length, uint8_t *data, size_t length,
                   struct kf_digest *ret_digest, struct kf_err *err);
+    /* The same for bytes that stay as they are. NULL: nothing is known about them. */
+    int (*check)(const void *arg, uint64_t chunk, const uint8_t *data, size_t length,
+                 struct kf_digest *ret_digest, struct kf_err *err);
     void (*destroy)(void *arg); /* with the feed, on any thread; may be NULL */
 };
 
@@ -59,7 +62,8 @@ void kf_feed_unref(
 #define KF_READ_CHUNKS \
     20 /* chunks one read may touch: 1 MiB over chunks of 64 KiB, + ends */
 
-/* A read of the object, embedded in the caller's request. */
+/* A read of the object, embedded in the caller's request. Before it is used `feed` is
+ * NULL and `cancelled` false. */
 struct kf_read {
     uint64_t offset;     /* in the object */
     size_t length;       /* 1 byte to 1 MiB, inside the object */
@@ -70,7 +74,8 @@ struct kf_read {
     void (*done)(struct kf_read *read, const void *data, const struct kf_err *err);
 
     /* private: fetch/read.c */
-    struct kf_feed *feed;
+    struct kf_feed *feed; /* NULL: not begun */
+    bool cancelled;
     struct kf_block *gathered; /* several chunks, or from the cache: the answer's bytes */
     unsigned span;             /* chunks it touches */
     uint32_t todo;             /* bit i: chunk i of the read is not in `gathered` yet */
@@ -80,7 +85,7 @@ struct kf_read {
     bool posted;               /* `job` is submitted or runs */
     bool decided;              /* `done` is about to run, or has run */
     struct kf_err error;
-    struct kf_job job;
+    struct kf_job job; /* before the feed has it: the owner's */
     struct kf_waiter {
         struct kf_waiter *next;
         struct kf_waiter **link; /* what points to it; NULL: waits for nothing */
@@ -93,7 +98,8 @@ struct kf_read {
 void kf_feed_read(struct kf_feed *feed, struct kf_read *read);
 /* Leaves the flights: `done` runs with KF_E_CANCELLED, on a work-queue thread (so the
  * caller may hold a lock that `done` takes), unless it has begun already. The fetch goes
- * on. The caller keeps `read` alive until both this and `done` returned. */
+ * on. A read that is cancelled before kf_feed_read ends so once it begins. The caller
+ * keeps `read` alive until both this and `done` returned. */
 void kf_feed_cancel(struct kf_feed *feed, struct kf_read *read);
 /* Like kf_object_read_now, and also from blocks in memory. */
 ssize_t kf_feed_read_now(struct kf_feed *feed, void *data, size_t length,

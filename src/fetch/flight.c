@@ -184,7 +184,7 @@ void kf_flight_release(struct kf_flight *flight)
 
 /* ---- the last stretch, on the work queue ---- */
 
-/* A chunk that is stored as it is gets its digest later: readers do not need it. */
+/* A chunk about which nothing is known gets its digest later: readers do not need it. */
 static int decode(struct kf_flight *flight, struct kf_digest *ret_digest,
                   struct kf_err *err)
 {
@@ -194,6 +194,9 @@ static int decode(struct kf_flight *flight, struct kf_digest *ret_digest,
 
     if (!feed->ops->decode) {
         assert(stored->length == flight->place.length);
+        if (feed->ops->check && feed->ops->check(feed->arg, flight->chunk, stored->data,
+                                                 stored->length, ret_digest, err) != 0)
+            return -1;
         flight->block = kf_steal(flight->stored);
         return 0;
     }
@@ -259,7 +262,7 @@ static void keep(struct kf_flight *flight, struct kf_digest *digest)
     const struct kf_feed *feed = flight->feed;
 
     flight->put.done = put_done;
-    if ((feed->ops->decode ||
+    if ((feed->ops->decode || feed->ops->check ||
          kf_digest_of(digest, flight->block->data, flight->block->length, NULL) == 0) &&
         kf_object_put(feed->object, flight->chunk, flight->block, digest, &flight->put))
         return;

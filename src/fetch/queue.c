@@ -432,6 +432,11 @@ void kf_fetch_in_flight(struct kf_fetch *fetch,
     kf_fetch_leave(fetch);
 }
 
+struct kf_workq *kf_fetch_workq(struct kf_fetch *fetch)
+{
+    return fetch->opts.workq;
+}
+
 uint64_t kf_fetch_window_bytes(const struct kf_fetch *fetch)
 {
     return kf_min_u64(fetch->opts.connections * WINDOW_BYTES,

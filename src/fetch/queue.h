@@ -52,6 +52,7 @@ struct kf_fetch_view {
 void kf_fetch_in_flight(struct kf_fetch *fetch,
                         void (*each)(void *arg, const struct kf_fetch_view *view),
                         void *arg);
+struct kf_workq *kf_fetch_workq(struct kf_fetch *fetch);      /* borrowed */
 uint64_t kf_fetch_window_bytes(const struct kf_fetch *fetch); /* readahead's ceiling */
 
 #endif

@@ -403,20 +403,38 @@ static void admit(struct kf_read *read)
         use_blocks(read, blocks, taken);
 }
 
-void kf_feed_read(struct kf_feed *feed, struct kf_read *read)
+static void set_cancelled(struct kf_err *err)
 {
-    unsigned span = span_of(feed, read->offset, read->length);
-    struct kf_err err;
+    (void)kf_fail(err, KF_E_CANCELLED, "the read was cancelled");
+}
 
+/* Under the lock, since who cancels may be quicker; posted: until `admit` has it, whoever
+ * ends it leaves the rest to us. */
+static void begin(struct kf_feed *feed, struct kf_read *read, unsigned span)
+{
+    kf_fetch_enter(feed->fetch);
     read->feed = kf_feed_ref(feed);
     read->gathered = NULL;
     read->span = span;
     read->todo = (UINT32_C(1) << span) - 1;
     read->missing = read->attempts = 0;
-    read->waited = read->posted = read->decided = false;
+    read->waited = false;
+    read->posted = true;
+    read->decided = span == 0;
     kf_err_clear(&read->error);
+    if (read->cancelled)
+        set_cancelled(&read->error);
     for (unsigned i = 0; i < span; i++)
         read->waiters[i].link = NULL;
+    kf_fetch_leave(feed->fetch);
+}
+
+void kf_feed_read(struct kf_feed *feed, struct kf_read *read)
+{
+    unsigned span = span_of(feed, read->offset, read->length);
+    struct kf_err err;
+
+    begin(feed, read, span);
     if (span == 0) {
         (void)kf_fail(&err, KF_E_ARG, "a read of '%s' that cannot be",
                       feed->source->name);
@@ -433,9 +451,10 @@ void kf_feed_cancel(struct kf_feed *feed, struct kf_read *read)
 {
     struct kf_err err;
 
-    (void)kf_fail(&err, KF_E_CANCELLED, "the read was cancelled");
+    set_cancelled(&err);
     kf_fetch_enter(feed->fetch);
-    if (!read->decided)
+    read->cancelled = true;
+    if (read->feed && !read->decided)
         kf_read_abandon_locked(read, &err);
     kf_fetch_leave(feed->fetch);
 }

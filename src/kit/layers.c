@@ -10,6 +10,7 @@
 #include "kit/open.h"
 #include "kit/pair.h"
 #include "layer/layer.h"
+#include "oci/file_metadata.h"
 #include "oci/manifest.h"
 #include "oci/origin.h"
 
@@ -24,6 +25,28 @@ struct opening {
     struct kf_err error; /* of the first failure; lock */
 };
 
+static struct kf_source *source_of(const struct kf_layers_from *from,
+                                   const struct kf_desc *desc, struct kf_err *err)
+{
+    return from->origin ? kf_origin_blob(from->origin, desc, err)
+                        : kf_absent_new(desc, from->workq, err);
+}
+
+static int describe_raw(struct kf_layer_spec *spec, const struct kf_desc *desc,
+                        struct kf_err *err)
+{
+    struct kf_raw_file file;
+
+    if (kf_raw_file_parse(&file,
+                          kf_annotation_get(desc->annotations, desc->annotation_count,
+                                            KF_ANNOTATION_METADATA),
+                          err) != 0)
+        return kf_fail_wrap(err, "file '%s'", spec->raw_path);
+    spec->raw_mode = file.mode;
+    spec->raw_mtime = file.mtime;
+    return 0;
+}
+
 static int open_one(const struct opening *opening, size_t index, struct kf_err *err)
 {
     const struct kf_layers_from *from = opening->from;
@@ -31,23 +54,32 @@ static int open_one(const struct opening *opening, size_t index, struct kf_err *
     struct kf_kit_layer *layer = &opening->layers[index];
     struct kf_layer_spec spec = {
         .digest = pair->desc->digest,
-        .is_tar = true,
+        .is_tar = pair->media.pack == KF_PACK_TAR,
+        .is_packed = pair->media.compression != KF_COMPRESSION_NONE,
+        .raw_path = pair->raw_path,
+        .toc = pair->has_toc ? &pair->toc : NULL,
         .store = from->store,
         .fetch = from->fetch,
         .timeout_ns = from->timeout_ns,
     };
     int rc;
 
-    spec.source = from->origin ? kf_origin_blob(from->origin, pair->desc, err)
-                               : kf_absent_new(pair->desc, from->workq, err);
-    if (!spec.source)
+    if (pair->raw_path && describe_raw(&spec, pair->desc, err) != 0)
         return -1;
+    spec.source = source_of(from, pair->desc, err);
+    if (spec.source && pair->toc_desc)
+        spec.toc_source = source_of(from, pair->toc_desc, err);
+    if (!spec.source || (pair->toc_desc && !spec.toc_source)) {
+        kf_source_close(spec.source);
+        return -1;
+    }
     layer->kind = pair->kind;
     layer->form = kf_media_layer_form(pair->media);
     layer->size = pair->desc->size;
     layer->digest = pair->desc->digest;
     rc = kf_layer_open(&layer->layer, &spec, err);
     kf_source_close(spec.source);
+    kf_source_close(spec.toc_source);
     return rc;
 }
 

@@ -15,6 +15,7 @@
 #include "oci/ref.h"
 
 #define DEFAULT_TIMEOUT_NS (300 * KF_NS_PER_S)
+#define CLOSE_NS (2 * KF_NS_PER_S)
 
 struct kf_kit {
     char *name;
@@ -137,7 +138,7 @@ int kf_kit_open(struct kf_kit **ret, const struct kf_kit_opts *opts, struct kf_e
     }
     if (open_kit(kit, opts, err) != 0) {
         (void)kf_fail_wrap(err, "cannot open '%s'", kit->name);
-        (void)kf_kit_close(kit, 0); /* no read was begun: there is nothing to wait for */
+        (void)kf_kit_close(kit, kf_deadline_ns(CLOSE_NS)); /* a TOC may be on its way */
         return -1;
     }
     *ret = kit;

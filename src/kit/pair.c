@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "kitfile/kitfile.h"
 #include "layer/table.h"
+#include "oci/file_metadata.h"
 #include "oci/manifest.h"
 #include "oci/ref.h"
 
@@ -25,24 +26,89 @@ static void pairing_fini(struct pairing *pairing)
     free(pairing->pairs);
 }
 
+static const char *annotation(const struct kf_desc *desc, const char *key)
+{
+    return kf_annotation_get(desc->annotations, desc->annotation_count, key);
+}
+
+static const struct kf_desc *find_blob(const struct kf_manifest *manifest,
+                                       const struct kf_digest *digest)
+{
+    for (size_t i = 0; i < manifest->layer_count; i++)
+        if (kf_digest_equal(&manifest->layers[i].digest, digest))
+            return &manifest->layers[i];
+    return NULL;
+}
+
+static void log_no_toc(const struct kf_pair *pair, const char *why)
+{
+    char digest[KF_DIGEST_TEXT_SIZE];
+
+    kf_log(KF_LOG_WARN, "kit", "event=toc_left_out layer=%s why=\"%s\"",
+           kf_digest_format(&pair->desc->digest, digest), why);
+}
+
+/* docs/formats/layer.md, sections 5 and 7 (rules 3 and 7). */
+static int take_toc(const struct pairing *pairing, struct kf_pair *pair,
+                    struct kf_err *err)
+{
+    const char *text = annotation(pair->desc, KF_TOC_ANNOTATION);
+    const struct kf_desc *blob = pair->desc;
+    int rc = text ? kf_toc_link_parse(&pair->toc, text, err) : 1;
+
+    if (rc < 0)
+        return -1;
+    if (rc > 0) {
+        if (text)
+            log_no_toc(pair, "a later version of its annotation");
+        return 0;
+    }
+    if (!pair->toc.embedded) {
+        blob = find_blob(pairing->manifest, &pair->toc.blob);
+        if (!blob) {
+            log_no_toc(pair, "the manifest has no such layer");
+            return 0;
+        }
+        pair->toc_desc = blob;
+    }
+    if (pair->toc.area_offset > blob->size ||
+        pair->toc.area_length > blob->size - pair->toc.area_offset)
+        return kf_fail(err, KF_E_MALFORMED,
+                       "its table of contents lies beyond the end of its blob");
+    pair->has_toc = true;
+    return 0;
+}
+
 static int add_pair(struct pairing *pairing, size_t layer, const char *kind,
                     struct kf_err *err)
 {
     const struct kf_desc *desc = &pairing->manifest->layers[layer];
     struct kf_media media = kf_media_parse_layer(desc->media_type);
     char digest[KF_DIGEST_TEXT_SIZE], type[KF_NAME_TEXT_SIZE];
+    struct kf_pair *pair;
 
     (void)kf_digest_format(&desc->digest, digest);
     if (media.family == KF_FAMILY_UNKNOWN)
         return kf_fail(err, KF_E_UNSUPPORTED, "layer '%s' has the unknown type '%s'",
                        digest,
                        kf_name_text(type, desc->media_type, strlen(desc->media_type)));
-    if (media.pack != KF_PACK_TAR || media.compression != KF_COMPRESSION_NONE)
+    pair = &pairing->pairs[pairing->count];
+    *pair = (struct kf_pair){.desc = desc, .media = media, .kind = kind};
+    if (take_toc(pairing, pair, err) != 0)
+        return kf_fail_wrap(err, "layer '%s' (%s)", digest, kind);
+    if (media.compression != KF_COMPRESSION_NONE && !pair->has_toc)
         return kf_fail(err, KF_E_UNSUPPORTED,
-                       "layer '%s' (%s): form '%s' is not supported yet", digest, kind,
-                       kf_media_layer_form(media));
+                       "layer '%s' (%s): form '%s' without a table of contents is not "
+                       "supported yet",
+                       digest, kind, kf_media_layer_form(media));
+    if (media.pack == KF_PACK_RAW) {
+        pair->raw_path = annotation(desc, KF_ANNOTATION_FILEPATH);
+        if (!pair->raw_path)
+            return kf_fail(err, KF_E_MALFORMED, "raw layer '%s' (%s) has no file path",
+                           digest, kind);
+    }
     pairing->used[layer] = true;
-    pairing->pairs[pairing->count++] = (struct kf_pair){desc, media, kind};
+    pairing->count++;
     return 0;
 }
 

@@ -10,8 +10,10 @@
 #ifndef KF_KIT_PAIR_H
 #define KF_KIT_PAIR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
+#include "layer/toc.h"
 #include "oci/media.h"
 
 struct kf_desc;
@@ -22,13 +24,18 @@ struct kf_manifest;
 struct kf_pair {
     const struct kf_desc *desc; /* borrowed from the manifest */
     struct kf_media media;
-    const char *kind; /* "model", "prompt" ...; static */
+    const char *kind;     /* "model", "prompt" ...; static */
+    const char *raw_path; /* of a raw layer; borrowed from the manifest */
+    bool has_toc;
+    struct kf_toc_link toc;
+    const struct kf_desc *toc_desc; /* the TOC's blob, when it is not the layer's */
 };
 
 /* The pairs, yours to free. KF_E_UNSUPPORTED for what cannot be mounted so far, named:
- * references to other kits, kits of before kit 0.5 (no digests), layers that are not
- * plain tar. KF_E_MALFORMED for an entry whose layer is not there. `kitfile` may be NULL.
- */
+ * references to other kits, kits of before kit 0.5 (no digests), compressed layers
+ * without a TOC. KF_E_MALFORMED for an entry whose layer is not there, and for a TOC
+ * annotation that is none. A TOC layer that is not there, or a later version of the
+ * annotation, counts as no TOC, which is logged. `kitfile` may be NULL. */
 int kf_pair_layers(struct kf_pair **ret, size_t *ret_count,
                    const struct kf_manifest *manifest, const struct kf_kitfile *kitfile,
                    struct kf_err *err);

@@ -43,8 +43,4 @@ int kf_resolve(struct kf_resolved *ret, const struct kf_resolve_from *from,
                struct kf_err *err);
 void kf_resolved_fini(struct kf_resolved *resolved);
 
-/* RFC 3339 ("2026-02-25T12:00:00.5+01:00") to seconds since the epoch; false when it is
- * something else. */
-bool kf_parse_time(const char *text, int64_t *ret);
-
 #endif

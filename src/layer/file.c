@@ -1,7 +1,6 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -15,123 +14,47 @@
 
 struct kf_file {
     struct kf_layer *layer;
-    struct kf_feed *feed; /* NULL for an empty file */
+    struct kf_slot *slot; /* NULL for an empty file */
+    struct kf_slot own;   /* a large file's */
     uint32_t entry;
     uint32_t refs; /* layer->lock */
     uint64_t size;
-    uint64_t base; /* where the file begins in the feed's object */
+    uint64_t base; /* where the file begins in the slot's object */
     pthread_mutex_t lock;
     struct kf_readahead readahead; /* lock */
 };
 
-/* ---- feeds: where the chunks of an object lie in the blob ---- */
-
-struct span {
-    uint64_t offset; /* of the object in the blob */
-    uint64_t size;
-};
-
-static void place_chunk(const void *arg, uint64_t chunk, struct kf_chunk_place *ret)
+static bool is_large(const struct kf_table_entry *entry)
 {
-    const struct span *span = arg;
-    uint64_t begin = chunk * KF_PLAIN_CHUNK;
-    uint32_t length = (uint32_t)kf_min_u64(KF_PLAIN_CHUNK, span->size - begin);
-
-    ret->stored_offset = span->offset + begin;
-    ret->stored_length = length;
-    ret->length = length;
+    return entry->size >= KF_LARGE_FILE;
 }
 
-static const struct kf_feed_ops plain_ops = {.place = place_chunk, .destroy = free};
-
-KF_DEFINE_AUTO(object, struct kf_object *, kf_object_unref)
-
-/* The object over a part of the blob. */
-static struct kf_object_spec spec_of(const struct kf_layer *layer, const char *suffix,
-                                     const struct span *span)
+/* Where a small file begins in the remainder: with a TOC that holds nothing else. */
+static uint64_t place_in_rest(const struct kf_layer *layer,
+                              const struct kf_table_entry *entry)
 {
-    struct kf_object_spec spec = {.size = span->size, .chunk_size = KF_PLAIN_CHUNK};
-    char hex[65];
+    const struct kf_toc *toc = &layer->toc.toc;
+    uint32_t slice;
 
-    (void)snprintf(spec.name, sizeof(spec.name), "%s-%s",
-                   kf_digest_hex(&layer->digest, hex), suffix); /* fits */
-    return spec;
+    if (!layer->has_toc)
+        return entry->offset;
+    slice = kf_toc_slice_at(toc, entry->offset);
+    return layer->rest_offsets[slice] + entry->offset - toc->slices[slice].stream_offset;
 }
 
-static struct span remainder_span(const struct kf_layer *layer)
+static int open_slot(struct kf_file *file, const struct kf_table_entry *entry,
+                     struct kf_err *err)
 {
-    return (struct span){.offset = 0, .size = layer->table.stream_size};
-}
-
-static void large_suffix(const struct kf_table_entry *entry, char out[17])
-{
-    (void)snprintf(out, 17, "%016" PRIx64, entry->offset); /* fits */
-}
-
-/* It and what fills it. */
-static struct kf_feed *open_feed(struct kf_layer *layer, const char *suffix,
-                                 const struct span *span, struct kf_err *err)
-{
-    struct kf_object_spec spec = spec_of(layer, suffix, span);
-    kf_auto(kf_auto_object) struct kf_object *object = NULL;
-    kf_auto(kf_free) struct span *kept = malloc(sizeof(*kept));
-    struct kf_feed *feed;
-
-    if (!kept) {
-        (void)kf_fail(err, KF_E_NOMEM, "no memory for a feed");
-        return NULL;
-    }
-    *kept = *span;
-    if (kf_object_open(&object, layer->store, &spec, err) != 0 ||
-        kf_feed_new(&feed, layer->fetch, layer->source, object, &plain_ops, kept, err) !=
-            0)
-        return NULL;
-    (void)kf_steal(kept); /* the feed's now */
-    return feed;
-}
-
-/* The feed of all that is not a large file; a reference. Two callers may race to open it:
- * the second one's is dropped before anybody used it. */
-static struct kf_feed *get_remainder(struct kf_layer *layer, struct kf_err *err)
-{
-    const struct span span = remainder_span(layer);
-    struct kf_feed *feed = NULL, *opened;
-
-    (void)pthread_mutex_lock(&layer->lock);
-    if (layer->remainder)
-        feed = kf_feed_ref(layer->remainder);
-    (void)pthread_mutex_unlock(&layer->lock);
-    if (feed)
-        return feed;
-
-    opened = open_feed(layer, "r", &span, err);
-    if (!opened)
-        return NULL;
-    (void)pthread_mutex_lock(&layer->lock);
-    if (!layer->remainder)
-        layer->remainder = kf_steal(opened);
-    feed = kf_feed_ref(layer->remainder);
-    (void)pthread_mutex_unlock(&layer->lock);
-    kf_feed_unref(opened);
-    return feed;
-}
-
-static int open_file_feed(struct kf_file *file, const struct kf_table_entry *entry,
-                          struct kf_err *err)
-{
-    const struct span span = {.offset = entry->offset, .size = entry->size};
-    char suffix[17];
-
     if (entry->size == 0)
         return 0;
-    if (entry->size < KF_LARGE_FILE) {
-        file->base = entry->offset;
-        file->feed = get_remainder(file->layer, err);
+    if (is_large(entry)) {
+        kf_slot_init(&file->own, file->layer, file);
+        file->slot = &file->own;
     } else {
-        large_suffix(entry, suffix);
-        file->feed = open_feed(file->layer, suffix, &span, err);
+        file->base = place_in_rest(file->layer, entry);
+        file->slot = &file->layer->remainder;
     }
-    return file->feed ? 0 : -1;
+    return kf_slot_open(file->slot, err);
 }
 
 /* ---- files ---- */
@@ -140,7 +63,8 @@ static void free_file(struct kf_file *file)
 {
     if (!file)
         return;
-    kf_feed_unref(file->feed);
+    if (file->slot == &file->own)
+        kf_slot_fini(&file->own);
     (void)pthread_mutex_destroy(&file->lock); /* nobody is left to hold it */
     free(file);
 }
@@ -160,7 +84,7 @@ static struct kf_file *new_file(struct kf_layer *layer, uint32_t entry,
     file->refs = 1;
     file->size = layer->table.entries[entry].size;
     kf_readahead_init(&file->readahead);
-    if (open_file_feed(file, &layer->table.entries[entry], err) != 0) {
+    if (open_slot(file, &layer->table.entries[entry], err) != 0) {
         free_file(file);
         return NULL;
     }
@@ -221,6 +145,18 @@ void kf_file_put(struct kf_file *file)
         free_file(file);
 }
 
+void kf_file_keep(struct kf_file *file)
+{
+    (void)pthread_mutex_lock(&file->layer->lock);
+    file->refs++;
+    (void)pthread_mutex_unlock(&file->layer->lock);
+}
+
+uint32_t kf_file_entry(const struct kf_file *file)
+{
+    return file->entry;
+}
+
 uint64_t kf_file_size(const struct kf_file *file)
 {
     return file->size;
@@ -234,19 +170,19 @@ struct chunks {
     uint64_t count;
 };
 
-static struct chunks chunks_of(const struct kf_file *file, uint64_t offset,
-                               uint64_t length)
+static struct chunks chunks_of(const struct kf_file *file, struct kf_feed *feed,
+                               uint64_t offset, uint64_t length)
 {
-    const struct kf_object *object = kf_feed_object(file->feed);
+    const struct kf_object *object = kf_feed_object(feed);
     uint64_t first = kf_object_chunk_at(object, file->base + offset);
     uint64_t last = kf_object_chunk_at(object, file->base + offset + length - 1);
 
     return (struct chunks){first, last - first + 1};
 }
 
-static bool is_cached(const struct kf_file *file, struct chunks chunks)
+static bool is_cached(struct kf_feed *feed, struct chunks chunks)
 {
-    const struct kf_object *object = kf_feed_object(file->feed);
+    const struct kf_object *object = kf_feed_object(feed);
 
     for (uint64_t i = 0; i < chunks.count; i++) {
         if (!kf_object_has(object, chunks.first + i))
@@ -256,8 +192,8 @@ static bool is_cached(const struct kf_file *file, struct chunks chunks)
 }
 
 /* Tells readahead about a read; the chunks to want next, maybe none. */
-static struct chunks see(struct kf_file *file, uint64_t offset, uint64_t length,
-                         bool waited)
+static struct chunks see(struct kf_file *file, struct kf_feed *feed, uint64_t offset,
+                         uint64_t length, bool waited)
 {
     uint64_t window = kf_fetch_window_bytes(file->layer->fetch);
     struct kf_readahead_want want;
@@ -267,7 +203,7 @@ static struct chunks see(struct kf_file *file, uint64_t offset, uint64_t length,
     (void)pthread_mutex_unlock(&file->lock);
     if (want.length == 0)
         return (struct chunks){0, 0};
-    return chunks_of(file, want.offset, want.length);
+    return chunks_of(file, feed, want.offset, want.length);
 }
 
 static bool inside(const struct kf_file *file, uint64_t offset, uint64_t length)
@@ -275,83 +211,120 @@ static bool inside(const struct kf_file *file, uint64_t offset, uint64_t length)
     return length > 0 && offset < file->size && length <= file->size - offset;
 }
 
-void kf_file_read(struct kf_file *file, struct kf_read *read)
+static void start(struct kf_file *file, struct kf_feed *feed, struct kf_read *read)
 {
-    struct chunks ahead, own = chunks_of(file, read->offset, read->length);
-    struct kf_feed *feed;
+    struct chunks ahead, own = chunks_of(file, feed, read->offset, read->length);
 
-    assert(inside(file, read->offset, read->length));
-    ahead = see(file, read->offset, read->length, !is_cached(file, own));
-    /* `done` may run at once and put the file, while the feed is still wanted here. */
-    feed = kf_feed_ref(file->feed);
+    ahead = see(file, feed, read->offset, read->length, !is_cached(feed, own));
     read->offset += file->base;
-    /* What the reader waits for goes out first, so that nothing ahead can hold it up. */
+    /* What the reader waits for goes out first, so that nothing ahead can hold it up.
+     * `done` may run at once and put the file. */
     kf_feed_read(feed, read);
     if (ahead.count > 0)
         kf_feed_want(feed, ahead.first, ahead.count, KF_READAHEAD);
+}
+
+void kf_file_start(struct kf_file *file, struct kf_read *read)
+{
+    struct kf_feed *feed = kf_feed_ref(file->slot->feed); /* ready: never changes again */
+
+    start(file, feed, read);
+    kf_feed_unref(feed);
+}
+
+void kf_file_read(struct kf_file *file, struct kf_read *read)
+{
+    struct kf_feed *feed;
+
+    assert(inside(file, read->offset, read->length));
+    feed = kf_slot_feed_or_wait(file->slot, file, read);
+    if (!feed)
+        return;
+    start(file, feed, read);
     kf_feed_unref(feed);
 }
 
 void kf_file_cancel(struct kf_file *file, struct kf_read *read)
 {
-    kf_feed_cancel(file->feed, read);
+    struct kf_feed *feed;
+
+    if (kf_slot_cancel(file->slot, read))
+        return;
+    feed = kf_slot_feed(file->slot);
+    if (feed) /* else the read is being told that its slice could not be had */
+        kf_feed_cancel(feed, read);
+    kf_feed_unref(feed);
 }
 
 ssize_t kf_file_read_now(struct kf_file *file, void *data, size_t length, uint64_t offset)
 {
+    struct kf_feed *feed = kf_slot_feed(file->slot);
     struct chunks ahead;
     ssize_t got;
 
     assert(inside(file, offset, length));
-    got = kf_feed_read_now(file->feed, data, length, file->base + offset);
-    if (got < 0)
-        return got;
-    ahead = see(file, offset, length, false);
-    if (ahead.count > 0)
-        kf_feed_want(file->feed, ahead.first, ahead.count, KF_READAHEAD);
+    got = feed ? kf_feed_read_now(feed, data, length, file->base + offset) : -1;
+    if (got >= 0) {
+        ahead = see(file, feed, offset, length, false);
+        if (ahead.count > 0)
+            kf_feed_want(feed, ahead.first, ahead.count, KF_READAHEAD);
+    }
+    kf_feed_unref(feed);
     return got;
 }
 
-/* The feed that a file is read through, if it is open; a reference. */
-static struct kf_feed *find_feed(struct kf_layer *layer, uint32_t entry)
+/* ---- how much is local ---- */
+
+static struct kf_map_shape shape_of_large(const struct kf_layer *layer,
+                                          const struct kf_table_entry *entry)
 {
-    bool large = layer->table.entries[entry].size >= KF_LARGE_FILE;
-    struct kf_feed *feed;
+    const struct kf_toc *toc = &layer->toc.toc;
 
-    (void)pthread_mutex_lock(&layer->lock);
-    feed = layer->remainder;
-    if (large)
-        feed = layer->files[entry] ? layer->files[entry]->feed : NULL;
-    if (feed)
-        (void)kf_feed_ref(feed); /* gives its argument back */
-    (void)pthread_mutex_unlock(&layer->lock);
-    return feed;
-}
-
-/* A remainder that an earlier mount left in the cache is worth opening to look into it.
- */
-static struct kf_feed *find_remainder(struct kf_layer *layer)
-{
-    const struct span span = remainder_span(layer);
-    struct kf_object_spec spec = spec_of(layer, "r", &span);
-    struct kf_map_shape shape = kf_map_uniform(spec.size, spec.chunk_size);
-
-    return kf_store_local_bytes(layer->store, spec.name, &shape) > 0
-               ? get_remainder(layer, NULL)
-               : NULL;
+    if (!layer->has_toc)
+        return kf_map_uniform(entry->size, KF_PLAIN_CHUNK);
+    return kf_map_of_cuts(entry->size,
+                          toc->slices[kf_toc_slice_at(toc, entry->offset)].chunk_count);
 }
 
 static uint64_t closed_large_bytes(struct kf_layer *layer,
                                    const struct kf_table_entry *entry)
 {
-    const struct span span = {.offset = entry->offset, .size = entry->size};
-    const struct kf_map_shape shape = kf_map_uniform(span.size, KF_PLAIN_CHUNK);
-    struct kf_object_spec spec;
-    char suffix[17];
+    const struct kf_map_shape shape = shape_of_large(layer, entry);
+    char name[KF_OBJECT_NAME_SIZE];
 
-    large_suffix(entry, suffix);
-    spec = spec_of(layer, suffix, &span);
-    return kf_store_local_bytes(layer->store, spec.name, &shape);
+    kf_slot_object_name(layer, entry, name);
+    return kf_store_local_bytes(layer->store, name, &shape);
+}
+
+/* The feed of a large file that is open; a reference. */
+static struct kf_feed *find_large(struct kf_layer *layer, uint32_t entry)
+{
+    struct kf_feed *feed = NULL;
+
+    (void)pthread_mutex_lock(&layer->lock);
+    if (layer->files[entry] && layer->files[entry]->own.feed)
+        feed = kf_feed_ref(layer->files[entry]->own.feed);
+    (void)pthread_mutex_unlock(&layer->lock);
+    return feed;
+}
+
+/* The remainder's feed. One that an earlier mount left in the cache is worth opening to
+ * look into it. */
+static struct kf_feed *find_rest(struct kf_layer *layer)
+{
+    struct kf_feed *feed = kf_slot_feed(&layer->remainder);
+    struct kf_map_shape shape;
+    char name[KF_OBJECT_NAME_SIZE];
+
+    if (feed)
+        return feed;
+    shape = layer->has_toc ? kf_map_of_cuts(layer->rest_size, layer->rest_chunks)
+                           : kf_map_uniform(layer->table.stream_size, KF_PLAIN_CHUNK);
+    kf_slot_object_name(layer, NULL, name);
+    if (kf_store_local_bytes(layer->store, name, &shape) == 0 ||
+        kf_slot_open(&layer->remainder, NULL) != 0)
+        return NULL;
+    return kf_slot_feed(&layer->remainder);
 }
 
 /* How much of a range of the object is present. */
@@ -376,18 +349,18 @@ static uint64_t local_bytes(const struct kf_object *object, uint64_t offset,
 uint64_t kf_layer_local_bytes(struct kf_layer *layer, uint32_t entry)
 {
     const struct kf_table_entry *file = &layer->table.entries[entry];
-    bool large = file->size >= KF_LARGE_FILE;
-    struct kf_feed *feed = find_feed(layer, entry);
+    struct kf_feed *feed;
     uint64_t local = 0;
 
-    if (!feed && large)
-        return closed_large_bytes(layer, file);
-    if (!feed && file->size > 0)
-        feed = find_remainder(layer);
-    if (feed && large)
+    if (file->size == 0)
+        return 0;
+    feed = is_large(file) ? find_large(layer, entry) : find_rest(layer);
+    if (feed && is_large(file))
         local = kf_object_local_bytes(kf_feed_object(feed));
     else if (feed)
-        local = local_bytes(kf_feed_object(feed), file->offset, file->size);
+        local = local_bytes(kf_feed_object(feed), place_in_rest(layer, file), file->size);
+    else if (is_large(file))
+        local = closed_large_bytes(layer, file);
     kf_feed_unref(feed);
     return local;
 }

@@ -55,13 +55,18 @@ static void save_table(struct kf_layer *layer)
     kf_buf_fini(&bytes);
 }
 
-static int make_raw_table(struct kf_layer *layer, const char *path, struct kf_err *err)
+/* ---- the table ---- */
+
+static int make_raw_table(struct kf_layer *layer, const struct kf_layer_spec *spec,
+                          struct kf_err *err)
 {
     const struct kf_table_entry entry = {
         .size = kf_source_size(layer->source),
-        .mode = 0644,
+        .mtime = spec->raw_mtime,
+        .mode = spec->raw_mode & 0777,
         .type = KF_TYPE_FILE,
     };
+    const char *path = spec->raw_path;
     size_t length = strlen(path);
 
     layer->table.stream_size = entry.size;
@@ -72,14 +77,108 @@ static int make_raw_table(struct kf_layer *layer, const char *path, struct kf_er
     return kf_table_add(&layer->table, &entry, path, length, err);
 }
 
+/* Chunks of files get objects of their own; what is left is the remainder. */
+static int lay_out_rest(struct kf_layer *layer, struct kf_err *err)
+{
+    const struct kf_toc *toc = &layer->toc.toc;
+
+    layer->rest_offsets = calloc((size_t)toc->slice_count + 1, sizeof(uint64_t));
+    if (!layer->rest_offsets)
+        return kf_fail(err, KF_E_NOMEM, "no memory for a layer");
+    for (uint32_t i = 0; i < toc->slice_count; i++) {
+        const struct kf_toc_slice *slice = &toc->slices[i];
+
+        layer->rest_offsets[i] = layer->rest_size;
+        if (slice->file != KF_TOC_NO_FILE)
+            continue;
+        layer->rest_size += kf_toc_slice_stream_end(toc, i) - slice->stream_offset;
+        layer->rest_chunks += slice->chunk_count;
+    }
+    return 0;
+}
+
+static int table_of_toc(struct kf_layer *layer, const struct kf_layer_spec *spec,
+                        struct kf_err *err)
+{
+    const struct kf_toc *toc = &layer->toc.toc;
+
+    if (toc->carrier == KF_CARRIER_RAW)
+        return make_raw_table(layer, spec, err);
+    layer->table.stream_size = toc->stream_length;
+    for (uint32_t i = 0; i < toc->file_count; i++) {
+        const struct kf_toc_file *file = &toc->files[i];
+        const struct kf_table_entry entry = {
+            .offset = file->offset,
+            .size = file->size,
+            .mtime = file->mtime,
+            .mode = file->mode,
+            .type = file->type,
+        };
+        size_t length;
+        const char *name = kf_toc_name(toc, i, &length);
+
+        if (kf_table_add(&layer->table, &entry, name, length, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int check_carrier(const struct kf_layer *layer, const struct kf_layer_spec *spec,
+                         struct kf_err *err)
+{
+    enum kf_toc_carrier expected = spec->is_packed ? KF_CARRIER_TAR_ZSTD
+                                   : spec->is_tar  ? KF_CARRIER_TAR
+                                                   : KF_CARRIER_RAW;
+
+    if (layer->toc.toc.carrier != expected || spec->toc->embedded != spec->is_packed)
+        return kf_fail(err, KF_E_MALFORMED,
+                       "its table of contents is that of another kind of layer");
+    return 0;
+}
+
+/* 1: it counts as none. */
+static int open_toc(struct kf_layer *layer, const struct kf_layer_spec *spec,
+                    struct kf_err *err)
+{
+    const struct kf_toc_from from = {
+        .link = spec->toc,
+        .source = spec->toc_source ? spec->toc_source : layer->source,
+        .blob_size = kf_source_size(layer->source),
+        .store = layer->store,
+        .fetch = layer->fetch,
+        .timeout_ns = spec->timeout_ns,
+    };
+    int rc = kf_toc_open(&layer->toc, &from, err);
+
+    if (rc > 0)
+        kf_log(KF_LOG_WARN, "layer",
+               "event=toc_unknown layer=%s why=\"its table of contents is of a later "
+               "version; a newer kitfs checks each chunk\"",
+               layer->source->name);
+    if (rc != 0)
+        return rc;
+    layer->has_toc = true;
+    layer->root_digest = spec->toc->root_digest;
+    if (check_carrier(layer, spec, err) != 0 || table_of_toc(layer, spec, err) != 0 ||
+        lay_out_rest(layer, err) != 0)
+        return -1;
+    return 0;
+}
+
 static int make_table(struct kf_layer *layer, const struct kf_layer_spec *spec,
                       struct kf_err *err)
 {
     char text[KF_DIGEST_TEXT_SIZE];
     int rc;
 
-    if (!spec->is_tar) {
-        rc = make_raw_table(layer, spec->raw_path, err);
+    if (spec->toc && (rc = open_toc(layer, spec, err)) <= 0) {
+        if (rc == 0)
+            return 0;
+    } else if (spec->is_packed) {
+        rc = kf_fail(err, KF_E_UNSUPPORTED,
+                     "form 'tar+zstd' without a table of contents is not supported yet");
+    } else if (!spec->is_tar) {
+        rc = make_raw_table(layer, spec, err);
     } else {
         if (load_table(layer) == 0)
             return 0;
@@ -106,6 +205,7 @@ int kf_layer_open(struct kf_layer **ret, const struct kf_layer_spec *spec,
     layer->store = spec->store;
     layer->fetch = spec->fetch;
     kf_table_init(&layer->table);
+    kf_slot_init(&layer->remainder, layer, NULL);
     if (make_table(layer, spec, err) != 0) {
         kf_layer_close(layer);
         return -1;
@@ -123,7 +223,9 @@ void kf_layer_close(struct kf_layer *layer)
 {
     if (!layer)
         return;
-    kf_feed_unref(layer->remainder);
+    kf_slot_fini(&layer->remainder);
+    kf_opened_toc_fini(&layer->toc);
+    free(layer->rest_offsets);
     free(layer->files);
     kf_table_fini(&layer->table);
     kf_source_close(layer->source);

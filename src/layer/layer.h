@@ -1,11 +1,12 @@
 /*
  * A layer opened for reading: its file table, and its files' bytes by way of the cache
- * and the fetch queue. Locks itself; its table is immutable. Plain (uncompressed) layers
- * only: the blob is the stream.
+ * and the fetch queue. Locks itself; its table is immutable.
  *
- * Files of 16 MiB or more are objects of their own, named by layer digest and offset; all
- * else of the layer (headers, smaller files) is one sparse object, the remainder, whose
- * offsets are the unpacked stream's.
+ * A layer with a table of contents (docs/formats/layer.md) is read by its chunks, each
+ * checked; a plain tar or raw layer without one by ranges: the blob is the stream.
+ *
+ * Files of 16 MiB or more are objects of their own; all else of the layer (headers,
+ * smaller files) is one object, the remainder.
  */
 #ifndef KF_LAYER_LAYER_H
 #define KF_LAYER_LAYER_H
@@ -24,6 +25,7 @@ struct kf_file;
 struct kf_layer;
 struct kf_source;
 struct kf_store;
+struct kf_toc_link;
 
 #define KF_LARGE_FILE (UINT64_C(16) << 20)
 #define KF_PLAIN_CHUNK (UINT32_C(1) << 20)
@@ -32,14 +34,21 @@ struct kf_layer_spec {
     struct kf_digest digest;  /* of the blob */
     struct kf_source *source; /* the blob; a reference is taken */
     bool is_tar;              /* else raw: one file */
-    const char *raw_path;     /* raw only: its name */
-    struct kf_store *store;   /* borrowed; may be NULL */
-    struct kf_fetch *fetch;   /* borrowed; outlives */
-    int64_t timeout_ns;       /* of one request while the headers are walked */
+    bool is_packed;           /* zstd: cannot be read without a TOC so far */
+    const char *raw_path;     /* raw only: its name ... */
+    uint16_t raw_mode;        /* ... and attributes */
+    int64_t raw_mtime;
+    const struct kf_toc_link *toc; /* NULL: none */
+    struct kf_source *toc_source;  /* the blob with the TOC, when it is another one */
+    struct kf_store *store;        /* borrowed; may be NULL */
+    struct kf_fetch *fetch;        /* borrowed; outlives */
+    int64_t timeout_ns;            /* of one request while the headers are walked */
 };
 
-/* Blocking: loads the table from the store, or walks the tar headers in windows of 64 to
- * 256 KiB and saves it. A table that is damaged or that cannot be saved costs a walk. */
+/* Blocking: the root of the TOC, or else the table from the store, or else a walk over
+ * the tar headers in windows of 64 to 256 KiB, which is saved. A table that is damaged or
+ * that cannot be saved costs a walk. A TOC of a future version counts as none, which is
+ * logged. */
 int kf_layer_open(struct kf_layer **ret, const struct kf_layer_spec *spec,
                   struct kf_err *err);
 void kf_layer_close(struct kf_layer *layer); /* files must be put; NULL is fine */

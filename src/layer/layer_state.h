@@ -1,15 +1,17 @@
 /*
- * What layer.c (opening) and file.c (reading) share; private to src/layer.
+ * What the files of src/layer share about an open layer; private to them.
  */
 #ifndef KF_LAYER_LAYER_STATE_H
 #define KF_LAYER_LAYER_STATE_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 #include "base/digest.h"
+#include "layer/slot.h"
 #include "layer/table.h"
+#include "layer/toc_open.h"
 
-struct kf_feed;
 struct kf_fetch;
 struct kf_file;
 struct kf_source;
@@ -21,10 +23,15 @@ struct kf_layer {
     struct kf_store *store;
     struct kf_fetch *fetch;
     struct kf_table table;
+    bool has_toc;
+    struct kf_digest root_digest;
+    struct kf_opened_toc toc;
+    uint64_t *rest_offsets; /* with a TOC: where each slice begins in the remainder */
+    uint64_t rest_size, rest_chunks;
 
-    pthread_mutex_t lock;      /* guards what follows; taken before a feed's */
-    struct kf_file **files;    /* by entry: those that somebody reads */
-    struct kf_feed *remainder; /* from its first use on */
+    pthread_mutex_t lock;     /* guards what follows; taken before a feed's */
+    struct kf_file **files;   /* by entry: those that somebody reads */
+    struct kf_slot remainder; /* all that is no large file */
 };
 
 #endif

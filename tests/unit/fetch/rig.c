@@ -182,8 +182,10 @@ struct test_read *read_start_on(struct rig *rig, struct kf_feed *feed, uint64_t 
 
     (void)sem_init(&test->done, 0, 0);
     test->coded = rig->coded;
-    /* The rest is whatever was there. */
+    /* The rest is whatever was there, but for what says that it has not begun. */
     memset(&test->read, 0xa5, sizeof(test->read));
+    test->read.feed = NULL;
+    test->read.cancelled = false;
     test->read.offset = offset;
     test->read.length = length;
     test->read.deadline_ns = deadline_ns;

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/rfc3339.h"
 #include "kit/open.h"
 #include "kit/resolve.h"
 #include "kit_world.h"

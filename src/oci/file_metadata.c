@@ -1,0 +1,38 @@
+#include "oci/file_metadata.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/json.h"
+#include "base/rfc3339.h"
+
+#define VALUES_LIMIT 1024u
+#define DEFAULT_MODE 0644
+
+int kf_raw_file_parse(struct kf_raw_file *ret, const char *json, struct kf_err *err)
+{
+    const json_t *mode;
+    const char *mtime;
+    json_t *root;
+
+    *ret = (struct kf_raw_file){.mode = DEFAULT_MODE};
+    if (!json)
+        return 0;
+    if (kf_json_check_size(json, strlen(json), KF_FILE_METADATA_LIMIT, VALUES_LIMIT,
+                           "file metadata", err) != 0)
+        return -1;
+    root = json_loads(json, JSON_REJECT_DUPLICATES, NULL);
+    if (!json_is_object(root)) {
+        json_decref(root);
+        return kf_fail(err, KF_E_MALFORMED, "malformed file metadata of a layer");
+    }
+    mode = json_object_get(root, "mode");
+    if (json_is_integer(mode))
+        ret->mode = (uint16_t)(json_integer_value(mode) & 0777);
+    mtime = json_string_value(json_object_get(root, "mtime"));
+    if (mtime && !kf_parse_time(mtime, &ret->mtime))
+        ret->mtime = 0;
+    json_decref(root);
+    return 0;
+}
