@@ -22,6 +22,11 @@ static const struct {
 #undef FIELD_RULE
 };
 
+static const char *const method_names[] = {
+    [KF_HTTP_GET] = "GET", [KF_HTTP_HEAD] = "HEAD",   [KF_HTTP_POST] = "POST",
+    [KF_HTTP_PUT] = "PUT", [KF_HTTP_PATCH] = "PATCH", [KF_HTTP_DELETE] = "DELETE",
+};
+
 /* A Retry-After beyond a day is nobody's intention. */
 #define RETRY_AFTER_LIMIT_S 86400
 
@@ -166,6 +171,8 @@ static bool judge_unranged(struct kf_exchange *exchange)
     const char *value = exchange->fields[KF_HTTP_CONTENT_LENGTH];
     uint64_t length;
 
+    if (exchange->method == KF_HTTP_HEAD)
+        return true; /* no body follows, whatever its length is */
     if (value && kf_header_length(&length, value, NULL) != 0)
         return refuse(exchange, "malformed Content-Length");
     if (value && length > exchange->body_limit) {
@@ -179,7 +186,9 @@ static bool judge_unranged(struct kf_exchange *exchange)
 static bool judge(struct kf_exchange *exchange)
 {
     bool ranged = exchange->ranged;
-    bool taken = exchange->status == 200 || (ranged && exchange->status == 206);
+    bool taken = exchange->method == KF_HTTP_GET
+                     ? exchange->status == 200 || (ranged && exchange->status == 206)
+                     : exchange->status / 100 == 2;
 
     if (!taken) {
         exchange->end = KF_HTTP_STATUS;
@@ -309,6 +318,60 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
     return go_on ? length : 0;
 }
 
+/* ---- what is sent ------------------------------------------------------------------ */
+
+static bool has_body(const struct kf_exchange *exchange)
+{
+    return exchange->method == KF_HTTP_POST || exchange->method == KF_HTTP_PUT ||
+           exchange->method == KF_HTTP_PATCH;
+}
+
+static size_t take_from_memory(struct kf_exchange *exchange, void *data, size_t size)
+{
+    size_t left = exchange->send_length - exchange->send_at;
+    size_t take = left < size ? left : size;
+
+    if (take > 0)
+        memcpy(data, (const uint8_t *)exchange->send + exchange->send_at, take);
+    exchange->send_at += take;
+    exchange->all_sent = exchange->send_at == exchange->send_length;
+    return take;
+}
+
+static size_t on_read(char *data, size_t size, size_t count, void *arg)
+{
+    struct kf_exchange *exchange = arg;
+    size_t taken;
+
+    exchange->progress_ns = kf_now_ns();
+    if (exchange->head_over) {
+        if (exchange->end == KF_HTTP_OPEN)
+            (void)refuse(exchange, "it answered before it had everything");
+        return CURL_READFUNC_ABORT;
+    }
+    if (!exchange->read)
+        return take_from_memory(exchange, data, size * count);
+    taken = exchange->read(exchange, data, size * count);
+    if (taken == KF_HTTP_LATER) {
+        exchange->paused = true;
+        return CURL_READFUNC_PAUSE;
+    }
+    exchange->all_sent = taken == 0;
+    return taken;
+}
+
+/* curl begins again on another connection when one that was open turns out to be dead. */
+static int on_seek(void *arg, curl_off_t offset, int origin)
+{
+    struct kf_exchange *exchange = arg;
+
+    if (exchange->read || origin != SEEK_SET || offset != 0)
+        return CURL_SEEKFUNC_CANTSEEK;
+    exchange->send_at = 0;
+    exchange->all_sent = exchange->send_length == 0;
+    return CURL_SEEKFUNC_OK;
+}
+
 /* ---- for the loop ------------------------------------------------------------------ */
 
 void kf_http_reset(struct kf_exchange *exchange)
@@ -329,6 +392,10 @@ void kf_http_reset(struct kf_exchange *exchange)
     exchange->expect = 0;
     exchange->curl_text[0] = '\0';
     exchange->sent = false;
+    exchange->send_at = 0;
+    exchange->all_sent =
+        !has_body(exchange) || (!exchange->read && !exchange->send_length);
+    exchange->paused = false;
 }
 
 static int on_sending(void *arg, char *remote_ip, char *local_ip, int remote_port,
@@ -364,7 +431,10 @@ static int add_headers(struct kf_exchange *exchange)
 
     if (add_header(&list, "Accept-Encoding", "identity") != 0 ||
         add_header(&list, "Accept", exchange->accept ? exchange->accept : "*/*") != 0 ||
-        add_header(&list, "If-None-Match", exchange->if_none_match) != 0) {
+        add_header(&list, "If-None-Match", exchange->if_none_match) != 0 ||
+        (has_body(exchange) &&
+         (add_header(&list, "Content-Type", exchange->content_type) != 0 ||
+          add_header(&list, "Expect", "") != 0))) {
         curl_slist_free_all(list);
         return -1;
     }
@@ -384,14 +454,39 @@ static int set_range(struct kf_exchange *exchange)
     return curl_easy_setopt(exchange->easy, CURLOPT_RANGE, text) == CURLE_OK ? 0 : -1;
 }
 
+static int set_method(struct kf_exchange *exchange)
+{
+    CURL *easy = exchange->easy;
+
+    if (exchange->method == KF_HTTP_GET)
+        return curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L) == CURLE_OK ? 0 : -1;
+    if (exchange->method == KF_HTTP_HEAD)
+        return curl_easy_setopt(easy, CURLOPT_NOBODY, 1L) == CURLE_OK ? 0 : -1;
+    if (curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method_names[exchange->method]) !=
+        CURLE_OK)
+        return -1;
+    if (!has_body(exchange))
+        return 0;
+    /* These only store what they are given. Without a length curl sends chunks. */
+    (void)curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
+                           exchange->read ? (curl_off_t)-1
+                                          : (curl_off_t)exchange->send_length);
+    (void)curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
+    (void)curl_easy_setopt(easy, CURLOPT_READDATA, exchange);
+    (void)curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
+    (void)curl_easy_setopt(easy, CURLOPT_SEEKDATA, exchange);
+    return 0;
+}
+
 int kf_http_begin(struct kf_exchange *exchange, void *easy)
 {
     exchange->easy = easy;
     if (curl_easy_setopt(easy, CURLOPT_URL, exchange->url) != CURLE_OK ||
-        set_range(exchange) != 0 || add_headers(exchange) != 0)
+        set_method(exchange) != 0 || set_range(exchange) != 0 ||
+        add_headers(exchange) != 0)
         return -1;
     /* The rest only stores what it is given. */
-    (void)curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
     (void)curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT,
                            exchange->fresh_connection ? 1L : 0L);
     (void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -437,8 +532,8 @@ void kf_http_finish(struct kf_exchange *exchange, enum kf_http_end imposed, int 
 {
     bool whole = exchange->ranged ? exchange->head_over && exchange->expect > 0 &&
                                         exchange->delivered == exchange->length
-                                  : exchange->head_over && curl_code == CURLE_OK &&
-                                        imposed == KF_HTTP_OPEN;
+                                  : exchange->head_over && exchange->all_sent &&
+                                        curl_code == CURLE_OK && imposed == KF_HTTP_OPEN;
 
     curl_slist_free_all(exchange->request_headers);
     exchange->request_headers = NULL;

@@ -1,6 +1,7 @@
 /*
- * One HTTP exchange: a GET, its head checked the moment it arrived, its body handed on in
- * order. The loop (net/loop.h) runs it; nothing here waits, and nothing is tried again.
+ * One HTTP exchange: a request, the answer's head checked the moment it arrived, its body
+ * handed on in order. The loop (net/loop.h) runs it; nothing here waits, and nothing is
+ * tried again.
  *
  * A ranged exchange asks for one closed range of a resource of known size and takes only
  *   206 with a Content-Range that begins where asked and ends no later than asked,
@@ -10,6 +11,11 @@
  * other status ends it as KF_HTTP_STATUS, with the beginning of the body kept as text
  * (416 is not drained: docker-registry announces the whole blob's length with it). An
  * encoded body, a wrong range or size is KF_HTTP_BAD.
+ *
+ * The other methods take every 2xx. POST, PUT and PATCH carry a body: from memory, its
+ * length announced; or as it is made, its length unknown to all (chunked). "Expect:
+ * 100-continue" is never sent. An answer that comes before the whole body went out ends
+ * the exchange: with its status when that is a refusal, else as KF_HTTP_BAD.
  *
  * An exchange is embedded in its owner's struct and belongs to the loop from submit until
  * `ended` begins to run.
@@ -27,6 +33,7 @@
 #define KF_HTTP_HEAD_LIMIT (64u << 10)      /* all header lines of one answer */
 #define KF_HTTP_ERROR_BODY_LIMIT (8u << 10) /* text kept of an answer that is refused */
 #define KF_HTTP_TEXT_SIZE 160
+#define KF_HTTP_LATER SIZE_MAX /* of `read` */
 
 /* The header fields that are kept: name, most bytes, and whether several lines are one
  * list (joined by ", "); of the others a second line with another value is KF_HTTP_BAD.
@@ -48,6 +55,15 @@ enum kf_http_field {
     KF_HTTP_FIELDS(KF_HTTP_FIELD_ENUM)
 #undef KF_HTTP_FIELD_ENUM
         KF_HTTP_FIELD_COUNT
+};
+
+enum kf_http_method {
+    KF_HTTP_GET,
+    KF_HTTP_HEAD,
+    KF_HTTP_POST,
+    KF_HTTP_PUT,
+    KF_HTTP_PATCH,
+    KF_HTTP_DELETE,
 };
 
 enum kf_http_end {
@@ -73,8 +89,20 @@ struct kf_exchange {
     bool ranged;
     uint64_t offset, length,
         total;           /* ranged only; length > 0, offset + length <= total */
-    uint64_t body_limit; /* unranged only */
+    uint64_t body_limit; /* of the answer; unranged only */
+    enum kf_http_method method;
+    /* POST, PUT and PATCH only. */
+    const char *content_type; /* NULL: no such header */
+    const void *send;         /* the body; NULL where that has no bytes */
+    size_t send_length;
+    /* Instead of `send`: puts at most `size` bytes into `data` and returns how many, 0 at
+     * the end; KF_HTTP_LATER when there are none yet: kf_loop_resume asks again. The time
+     * until then is no stall, and that the peer left may show only then. It may change
+     * `stall_ns`. Loop thread, no lock held. The bytes are given once, so set
+     * fresh_connection: one that was open before may lose some. */
+    size_t (*read)(struct kf_exchange *exchange, void *data, size_t size);
     enum kf_urgency urgency;
+    int64_t stall_ns;      /* without a byte either way; 0: the loop's, by urgency */
     int64_t not_before_ns; /* the loop holds it back until then */
     int64_t deadline_ns;
     /* Loop thread, no lock held; must copy and return. Nonzero stops the exchange. */
@@ -100,9 +128,13 @@ struct kf_exchange {
     bool head_over;
     uint64_t skip;   /* body bytes before the range */
     uint64_t expect; /* ranged: bytes that this answer has for us */
+    size_t send_at;
+    bool all_sent; /* curl has all of the body, or there is none */
     char curl_text[256];
 
-    /* Private to loop.c. */
+    /* Private to loop.c, but that http.c sets `paused` and loop.c looks at `head_over`.
+     */
+    bool paused; /* `read` had nothing */
     struct kf_exchange *next, *prev;
     void *easy;
     void *request_headers;

@@ -31,9 +31,10 @@ struct kf_loop {
     pthread_t thread;
     struct kf_loop_opts opts; /* texts owned */
 
-    pthread_mutex_t lock; /* guards the next four */
+    pthread_mutex_t lock; /* guards the next five */
     struct list inbox;
     bool cancels; /* an exchange was flagged since the last look */
+    bool resumes; /* one that is paused may have something to send now */
     bool stopping;
 
     /* The loop thread's own. */
@@ -88,6 +89,7 @@ static const struct {
     {CURLOPT_NOSIGNAL, 1},
     {CURLOPT_QUICK_EXIT, 1}, /* else a dead resolver holds up the whole thread */
     {CURLOPT_BUFFERSIZE, BUFFER_BYTES},
+    {CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES},
     {CURLOPT_TCP_KEEPALIVE, 1},
     {CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_S},
 };
@@ -171,25 +173,41 @@ static void start(struct kf_loop *loop, struct kf_exchange *exchange, int64_t no
 
 /* ---- one turn of the thread ---- */
 
-/* Takes what was submitted; true when the loop is to stop. */
-static bool take_inbox(struct kf_loop *loop, bool *ret_cancels)
+/* What was asked from outside, beside what was submitted. */
+struct asked {
+    bool cancels, resumes, stopping;
+};
+
+static struct asked take_inbox(struct kf_loop *loop)
 {
     struct kf_exchange *exchange, *next;
-    bool stopping;
+    struct asked asked;
 
     (void)pthread_mutex_lock(&loop->lock);
     exchange = loop->inbox.first;
     loop->inbox = (struct list){0};
-    *ret_cancels = loop->cancels;
-    loop->cancels = false;
-    stopping = loop->stopping;
+    asked = (struct asked){loop->cancels, loop->resumes, loop->stopping};
+    loop->cancels = loop->resumes = false;
     (void)pthread_mutex_unlock(&loop->lock);
     for (; exchange; exchange = next) {
         next = exchange->next;
         append(&loop->waiting, exchange);
         loop->look_at_waiting = true;
     }
-    return stopping;
+    return asked;
+}
+
+/* An answer ends a pause, too: curl would wait for the rest of the body for ever. */
+static void end_pauses(struct kf_loop *loop, bool all, int64_t now)
+{
+    for (struct kf_exchange *exchange = loop->active.first; exchange;
+         exchange = exchange->next) {
+        if (!exchange->paused || !(all || exchange->head_over))
+            continue;
+        exchange->paused = false;
+        exchange->progress_ns = now;
+        (void)curl_easy_pause(exchange->easy, CURLPAUSE_CONT); /* perform tells */
+    }
 }
 
 static void end_cancelled(struct kf_loop *loop, bool all)
@@ -230,6 +248,10 @@ static int64_t stall_deadline(const struct kf_loop *loop,
     int64_t patience = exchange->urgency == KF_DEMAND ? loop->opts.stall_ns
                                                       : loop->opts.stall_background_ns;
 
+    if (exchange->stall_ns > 0)
+        patience = exchange->stall_ns;
+    if (exchange->paused)
+        return KF_NO_DEADLINE; /* it is us that it waits for */
     /* Connecting is curl's to limit; this is the net below it. */
     return exchange->progress_ns + patience +
            (exchange->sent ? 0 : loop->opts.connect_ns);
@@ -332,20 +354,21 @@ static void *thread_main(void *arg)
 
     for (;;) {
         int running;
-        bool cancels;
+        struct asked asked;
         int64_t now, when;
 
         (void)curl_multi_perform(loop->multi, &running); /* each transfer tells its own */
         reap(loop);
-        bool stopping = take_inbox(loop, &cancels);
-        if (cancels || stopping)
-            end_cancelled(loop, stopping);
+        asked = take_inbox(loop);
+        if (asked.cancels || asked.stopping)
+            end_cancelled(loop, asked.stopping);
         now = kf_now_ns();
+        end_pauses(loop, asked.resumes, now);
         when = check_active(loop, now);
         start_waiting(loop, now);
         if (loop->look_at_waiting)
             continue;
-        if (stopping && is_empty(loop))
+        if (asked.stopping && is_empty(loop))
             break;
         sleep_until(loop, when < loop->look_again_ns ? when : loop->look_again_ns, now);
     }
@@ -368,6 +391,14 @@ void kf_loop_cancel(struct kf_loop *loop, struct kf_exchange *exchange)
     __atomic_store_n(&exchange->cancelled, 1, __ATOMIC_RELAXED);
     (void)pthread_mutex_lock(&loop->lock);
     loop->cancels = true;
+    (void)pthread_mutex_unlock(&loop->lock);
+    (void)curl_multi_wakeup(loop->multi);
+}
+
+void kf_loop_resume(struct kf_loop *loop)
+{
+    (void)pthread_mutex_lock(&loop->lock);
+    loop->resumes = true;
     (void)pthread_mutex_unlock(&loop->lock);
     (void)curl_multi_wakeup(loop->multi);
 }

@@ -1,5 +1,7 @@
 #include "oci/media.h"
 
+#include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -87,6 +89,23 @@ struct kf_media kf_media_parse_layer(const char *media_type)
             return media;
     }
     return (struct kf_media){0};
+}
+
+char *kf_media_format_layer(struct kf_media media, char out[KF_MEDIA_TEXT_SIZE])
+{
+    const char *prefix = "", *base = "";
+
+    for (size_t i = KF_ARRAY_LEN(prefixes);
+         i-- > 0;) /* the first of a family is today's */
+        if (prefixes[i].family == media.family)
+            prefix = prefixes[i].prefix;
+    for (size_t i = 0; i < KF_ARRAY_LEN(bases); i++)
+        if (bases[i].family == media.family && bases[i].base == media.base)
+            base = bases[i].text;
+    assert(*prefix && *base);
+    (void)snprintf(out, KF_MEDIA_TEXT_SIZE, "%s%s.v1.%s", prefix, base,
+                   kf_media_layer_form(media)); /* fits */
+    return out;
 }
 
 enum kf_family kf_media_config_family(const char *config_media_type)

@@ -48,6 +48,10 @@ enum kf_family kf_media_config_family(const char *config_media_type);
 enum kf_family kf_media_artifact_family(const char *artifact_type);
 /* "model", "dataset" ... as people read it in listings; static. */
 const char *kf_base_name(enum kf_base base);
+/* The media type of a layer: the opposite of parsing. The base must be one that the
+ * family has. */
+#define KF_MEDIA_TEXT_SIZE 96
+char *kf_media_format_layer(struct kf_media media, char out[KF_MEDIA_TEXT_SIZE]);
 /* "tar", "tar+gzip", "raw+zstd" ...; static. */
 const char *kf_media_layer_form(struct kf_media media);
 

@@ -1,11 +1,9 @@
 /*
  * Manifests and tags of a repository (OCI distribution spec 1.1, "Pulling manifests" and
- * "Content Discovery"). Each call waits for its exchanges; between them it follows
- * redirections and tries again as net/retry decides.
+ * "Content Discovery").
  */
 #include "oci/registry.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,18 +12,14 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "base/stats.h"
 #include "net/header.h"
 #include "net/http.h"
 #include "net/loop.h"
-#include "net/retry.h"
 #include "net/url.h"
-#include "oci/hops.h"
+#include "oci/call.h"
 #include "oci/media.h"
 #include "oci/reply.h"
 
-#define CALL_TRIES 4u
-#define CALL_TIMEOUT_NS (30 * KF_NS_PER_S)
 #define ACCEPT                                                              \
     KF_MEDIA_OCI_INDEX ", " KF_MEDIA_OCI_MANIFEST ", " KF_MEDIA_DOCKER_LIST \
                        ", " KF_MEDIA_DOCKER_MANIFEST
@@ -47,129 +41,6 @@ void kf_registry_unref(struct kf_registry *registry)
     free(registry);
 }
 
-/* ---- one call ---------------------------------------------------------------------- */
-
-struct call {
-    struct kf_exchange exchange;
-    struct kf_registry *registry;
-    struct kf_hops hops;
-    struct kf_buf *body;
-    const char *accept, *if_none_match; /* for the registry's own host */
-    struct kf_err write_err;
-    struct kf_err last; /* the failure that was tried again, or clear */
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    bool ended;
-};
-
-static int on_write(struct kf_exchange *exchange, const uint8_t *data, size_t length)
-{
-    struct call *call = kf_container_of(exchange, struct call, exchange);
-
-    return kf_buf_append(call->body, data, length, &call->write_err);
-}
-
-static void on_ended(struct kf_exchange *exchange)
-{
-    struct call *call = kf_container_of(exchange, struct call, exchange);
-
-    (void)pthread_mutex_lock(&call->lock);
-    call->ended = true;
-    (void)pthread_cond_signal(&call->cond);
-    (void)pthread_mutex_unlock(&call->lock);
-}
-
-/* The loop bounds it by the exchange's deadline. */
-static void run_once(struct call *call)
-{
-    bool home = kf_hops_is_home(&call->hops);
-
-    kf_buf_clear(call->body);
-    call->exchange.url = call->hops.url;
-    call->exchange.origin = call->hops.origin;
-    call->exchange.accept = home ? call->accept : NULL;
-    call->exchange.if_none_match = home ? call->if_none_match : NULL;
-    call->ended = false;
-    kf_loop_submit(call->registry->loop, &call->exchange);
-    (void)pthread_mutex_lock(&call->lock);
-    while (!call->ended)
-        (void)pthread_cond_wait(&call->cond, &call->lock);
-    (void)pthread_mutex_unlock(&call->lock);
-}
-
-/* 1: run again; 0: this answer is the last; -1: failed. */
-static int after(struct call *call, unsigned *failures, struct kf_err *err)
-{
-    struct kf_exchange *exchange = &call->exchange;
-    struct kf_retry_verdict verdict;
-    struct kf_retry_case failure;
-
-    exchange->not_before_ns = 0;
-    if (exchange->end == KF_HTTP_COMPLETE ||
-        (exchange->end == KF_HTTP_STATUS && exchange->status == 304 &&
-         exchange->if_none_match))
-        return 0;
-    if (kf_hops_is_redirect(exchange))
-        return kf_hops_follow(&call->hops, exchange, err) == 0 ? 1 : -1;
-    if (exchange->end == KF_HTTP_STOPPED) {
-        if (err)
-            *err = call->write_err;
-        return -1;
-    }
-    kf_registry_case(&failure, exchange, &call->hops, (*failures)++);
-    failure.max_tries = CALL_TRIES;
-    verdict = kf_retry_decide(&failure);
-    (void)kf_registry_fail(&call->last, verdict.kind, exchange, call->hops.origin);
-    if (verdict.action == KF_RETRY_GIVE_UP) {
-        if (err)
-            *err = call->last;
-        return -1;
-    }
-    kf_stats_add(call->registry->opts.stats, KF_STAT_RETRIES, 1);
-    exchange->not_before_ns = kf_deadline_ns(verdict.delay_ns);
-    exchange->fresh_connection = verdict.fresh_connection;
-    if (verdict.action == KF_RETRY_RESOLVE)
-        return kf_hops_restart(&call->hops, err) == 0 ? 1 : -1;
-    return 1;
-}
-
-/* Takes ownership of `url` (NULL: no memory), also on failure; call_fini is due anyway.
- */
-static int call_init(struct call *call, struct kf_registry *registry, char *url,
-                     int64_t deadline_ns, struct kf_buf *body, struct kf_err *err)
-{
-    *call = (struct call){.registry = registry, .body = body};
-    kf_http_init(&call->exchange);
-    call->exchange.body_limit = body->limit;
-    call->exchange.urgency = KF_DEMAND;
-    call->exchange.deadline_ns = deadline_ns;
-    call->exchange.write = on_write;
-    call->exchange.ended = on_ended;
-    (void)pthread_mutex_init(&call->lock, NULL); /* default attributes: cannot fail */
-    (void)pthread_cond_init(&call->cond, NULL);
-    return kf_hops_init(&call->hops, url, err);
-}
-
-static void call_fini(struct call *call)
-{
-    kf_hops_fini(&call->hops);
-    kf_http_fini(&call->exchange);
-    (void)pthread_cond_destroy(&call->cond);
-    (void)pthread_mutex_destroy(&call->lock);
-}
-
-static int call_run(struct call *call, struct kf_err *err)
-{
-    unsigned failures = 0;
-    int rc;
-
-    do {
-        run_once(call);
-        rc = after(call, &failures, err);
-    } while (rc == 1);
-    return rc;
-}
-
 /* ---- manifests --------------------------------------------------------------------- */
 
 /* A tag has no colon (oci/ref.h). */
@@ -178,15 +49,8 @@ static bool is_digest(const char *text)
     return strchr(text, ':') != NULL;
 }
 
-static int64_t call_deadline(const struct kf_registry *registry)
-{
-    int64_t timeout_ns = registry->opts.timeout_ns;
-
-    return kf_deadline_ns(timeout_ns > 0 ? timeout_ns : CALL_TIMEOUT_NS);
-}
-
 /* A 404 in the words of who asked. */
-static int manifest_failed(const struct kf_registry *registry, const struct call *call,
+static int manifest_failed(const struct kf_registry *registry, const struct kf_call *call,
                            const char *wanted, struct kf_err *err)
 {
     const struct kf_exchange *exchange = &call->exchange;
@@ -209,7 +73,7 @@ static int manifest_failed(const struct kf_registry *registry, const struct call
 
 /* Compares the content to the digest asked for, else to the one that the registry names;
  * one of another algorithm is no help. */
-static int check_manifest(const struct kf_registry *registry, const struct call *call,
+static int check_manifest(const struct kf_registry *registry, const struct kf_call *call,
                           const char *wanted, struct kf_digest *ret, struct kf_err *err)
 {
     const char *named =
@@ -232,16 +96,16 @@ static int get_manifest(struct kf_registry *registry, const char *wanted,
                         const char *etag, struct kf_buf *body,
                         struct kf_digest *ret_digest, struct kf_err *err)
 {
-    kf_auto(call_fini) struct call call;
+    kf_auto(kf_call_fini) struct kf_call call;
     char *url;
 
     if (asprintf(&url, "%s/manifests/%s", registry->base, wanted) < 0)
         url = NULL;
-    if (call_init(&call, registry, url, call_deadline(registry), body, err) != 0)
+    if (kf_call_init(&call, registry, url, kf_call_deadline(registry), body, err) != 0)
         return -1;
     call.accept = ACCEPT;
     call.if_none_match = etag;
-    if (call_run(&call, err) != 0)
+    if (kf_call_run(&call, err) != 0)
         return manifest_failed(registry, &call, wanted, err);
     if (call.exchange.status == 304)
         return 1;
@@ -284,7 +148,7 @@ static int registry_manifest(struct kf_origin *origin, const char *tag_or_digest
 /* ---- tags -------------------------------------------------------------------------- */
 
 /* The next page, or NULL behind the last one. It must be of the same registry. */
-static int next_page(const struct call *call, char **ret, struct kf_err *err)
+static int next_page(const struct kf_call *call, char **ret, struct kf_err *err)
 {
     const char *link = call->exchange.fields[KF_HTTP_LINK];
     kf_auto(kf_free) char *reference = NULL;
@@ -313,12 +177,12 @@ static int get_page(struct kf_registry *registry, char *url, int64_t deadline_ns
                     struct kf_strings *tags, char **ret_next, struct kf_err *err)
 {
     kf_auto(kf_buf_fini) struct kf_buf page;
-    kf_auto(call_fini) struct call call;
+    kf_auto(kf_call_fini) struct kf_call call;
 
     kf_buf_init(&page, KF_REGISTRY_PAGE_LIMIT);
-    if (call_init(&call, registry, url, deadline_ns, &page, err) != 0)
+    if (kf_call_init(&call, registry, url, deadline_ns, &page, err) != 0)
         return -1;
-    if (call_run(&call, err) != 0) {
+    if (kf_call_run(&call, err) != 0) {
         if (call.exchange.end == KF_HTTP_STATUS && call.exchange.status == 404)
             return kf_fail(err, KF_E_NOTFOUND, "no such repository '%s' in '%s'",
                            registry->repository, registry->host);
@@ -334,7 +198,7 @@ static int registry_tags(struct kf_origin *origin, struct kf_strings *ret,
 {
     struct kf_registry *registry = kf_container_of(origin, struct kf_registry, origin);
     kf_auto(kf_strings_fini) struct kf_strings tags = {0};
-    int64_t deadline_ns = call_deadline(registry);
+    int64_t deadline_ns = kf_call_deadline(registry);
     char *url;
 
     if (asprintf(&url, "%s/tags/list?n=1000", registry->base) < 0)

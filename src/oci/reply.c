@@ -5,9 +5,12 @@
 
 #include "base/containers.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "base/mem.h"
+#include "oci/registry.h"
 
 #define TAG_LENGTH_LIMIT 128u
+#define VALUE_LIMIT (2 * KF_REPLY_TAG_LIMIT) /* of a page, whatever they are */
 
 KF_DEFINE_AUTO(json, json_t *, json_decref)
 
@@ -52,12 +55,15 @@ bool kf_reply_is_tag(const char *text)
 int kf_reply_tags(struct kf_strings *ret, const void *json, size_t length,
                   struct kf_err *err)
 {
-    kf_auto(kf_auto_json) json_t *root =
-        json_loadb(json, length, JSON_REJECT_DUPLICATES, NULL);
-    const json_t *tags = json_object_get(root, "tags");
-    const json_t *tag;
+    kf_auto(kf_auto_json) json_t *root = NULL;
+    const json_t *tags, *tag;
     size_t i;
 
+    if (kf_json_check_size(json, length, KF_REGISTRY_PAGE_LIMIT, VALUE_LIMIT,
+                           "a list of tags", err) != 0)
+        return -1;
+    root = json_loadb(json, length, JSON_REJECT_DUPLICATES, NULL);
+    tags = json_object_get(root, "tags");
     if (!tags || !(json_is_array(tags) || json_is_null(tags)))
         return kf_fail(err, KF_E_MALFORMED, "malformed list of tags");
     json_array_foreach(tags, i, tag)

@@ -20,7 +20,8 @@ struct kf_strings;
 char *kf_reply_error(char out[KF_REPLY_TEXT_SIZE], const void *json, size_t length);
 
 /* Appends the page's tags; `"tags": null` is none. A name that is no tag is
- * KF_E_MALFORMED, more than KF_REPLY_TAG_LIMIT in `ret` KF_E_LIMIT. */
+ * KF_E_MALFORMED; more than KF_REPLY_TAG_LIMIT in `ret`, a page of more than
+ * KF_REGISTRY_PAGE_LIMIT bytes, or one with far more values than tags, KF_E_LIMIT. */
 int kf_reply_tags(struct kf_strings *ret, const void *json, size_t length,
                   struct kf_err *err);
 

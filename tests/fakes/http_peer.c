@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -145,10 +146,12 @@ static void take_bytes(struct kf_http_peer *peer, struct connection *connection)
 
 static void take_connection(struct kf_http_peer *peer)
 {
-    int fd = accept(peer->listener, NULL, NULL);
+    int fd = accept(peer->listener, NULL, NULL), yes = 1;
 
     if (fd < 0)
         return; /* the client has given up again */
+    /* Else a body waits for the acknowledgement of its head: 40 ms an answer, no more. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
     (void)pthread_mutex_lock(&peer->lock);
     peer->connection_count++;
     (void)pthread_mutex_unlock(&peer->lock);

@@ -7,16 +7,29 @@ of them (0: all), get the action with the other fields as its arguments.
 """
 import re
 import threading
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import content
+from reply import Gone, Reply
 
 FIELDS = {"path", "method", "range", "server", "nth", "count", "action"}
-ACTIONS = {}
+ACTIONS = {}   # change the reply to a request that was carried out
+REFUSALS = {}  # end the reading of a request's body
+
+
+class Refused(Exception):
+    def __init__(self, reply):
+        super().__init__()
+        self.reply = reply
 
 
 def action(function):
     ACTIONS[function.__name__.strip("_")] = function
+    return function
+
+
+def refusal(function):
+    REFUSALS[function.__name__] = function
     return function
 
 
@@ -33,7 +46,7 @@ class Rule:
         self.released = threading.Event()
         self.seen = 0
         self.lock = threading.Lock()
-        if self.action not in ACTIONS:
+        if self.action not in ACTIONS and self.action not in REFUSALS:
             raise ValueError(f"no action '{self.action}'")
 
     def takes(self, request):
@@ -46,7 +59,27 @@ class Rule:
             behind = self.seen - self.nth
         return behind >= 0 and (self.count == 0 or behind < self.count)
 
+    def before(self, request, row):
+        """A reply that stands for the request's own, or None; the fault may come while the
+        body is read, too."""
+        if self.action not in REFUSALS:
+            return None
+        row["fault"] = self.action
+        request.body.fault_at = self.options.get("after", 0)
+
+        def strike():
+            REFUSALS[self.action](request, self)
+        if request.body.fault_at == 0:
+            try:
+                strike()
+            except Refused as refused:
+                return refused.reply
+        request.body.fault = strike
+        return None
+
     def apply(self, request, reply):
+        if self.action in REFUSALS:
+            return
         reply.fault = self.action
         reply.released = self.released
         ACTIONS[self.action](request, reply, **self.options)
@@ -253,3 +286,46 @@ def headers(_request, reply, **changes):
 def delay(_request, reply, ms=100):
     """Right, but later than the others."""
     reply.released.wait(ms / 1000)
+
+
+@action
+def lost(_request, reply):
+    """It was carried out, but nobody hears of it."""
+    reply.raw_head, reply.head_only, reply.close = b"", True, True
+
+
+@action
+def location(request, reply, to="relative"):
+    """Where an upload goes on: relative, other (the second port), nowhere, or a URL."""
+    there = urlsplit(reply.headers["Location"])
+    path = there.path + ("?" + there.query if there.query else "")
+    if to == "nowhere":
+        del reply.headers["Location"]
+    elif to == "other":
+        reply.headers["Location"] = f"http://127.0.0.1:{request.app.ports['redirect']}{path}"
+    else:
+        reply.headers["Location"] = path if to == "relative" else to
+
+
+@refusal
+def refuse(_request, rule):
+    """A status after some bytes of the body (`after=0`); the rest is not read."""
+    text = rule.options.get("text", "no\n")
+    reply = Reply(0)
+    extra = {"Retry-After": rule.options["retry_after"]} \
+        if "retry_after" in rule.options else {}
+    error(reply, rule.options.get("code", 503), text, **extra)
+    raise Refused(reply)
+
+
+@refusal
+def hangup(_request, _rule):
+    """The connection ends after some bytes of the body."""
+    raise Gone
+
+
+@refusal
+def deaf(_request, rule):
+    """Nothing more of the body is read."""
+    rule.released.wait()
+    raise Gone

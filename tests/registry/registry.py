@@ -2,7 +2,7 @@
 """A registry for tests: serves OCI layouts, keeps a journal, and breaks things by rule.
 
     registry.py [--layout NAME=DIR]... [--synthetic NAME:TAG=SPEC.json]...
-                [--latency-ms N] [--rate-total BYTES] [--rate-conn BYTES]
+                [--uploads] [--latency-ms N] [--rate-total BYTES] [--rate-conn BYTES]
                 [--journal FILE] [--port-file FILE] [--tls DIR]
 
 Listens on three ports of 127.0.0.1 chosen by the system and writes them, once it serves,
@@ -11,6 +11,7 @@ the action "redirect" lead), CONTROL (plain HTTP, used by ctl.py). Ends on SIGTE
 tests/registry/README.md has the rules and the journal's fields.
 """
 import argparse
+import contextlib
 import hashlib
 import hmac
 import http.server
@@ -29,10 +30,12 @@ import content  # noqa: E402
 import faults  # noqa: E402
 import store  # noqa: E402
 import tls  # noqa: E402
+import uploads  # noqa: E402
 from reply import Gone, Reply, Sender  # noqa: E402
 from shape import Link  # noqa: E402
 
 HEAD_LIMIT = 64 << 10
+TLS_HELLO = 0x16  # of a client that tries https first, and would wait for an answer
 KEY = b"signed URLs of the test registry"
 SIGNED = "/_signed"
 API = {"Docker-Distribution-Api-Version": "registry/2.0"}
@@ -41,19 +44,22 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Request:
-    def __init__(self, app, server, connection, head):
+    def __init__(self, app, server, connection, head, sock, data):
         lines = head.decode("latin-1").split("\r\n")
         self.method, self.target, _ = lines[0].split(" ", 2)
         self.headers = {}
         for line in lines[1:]:
             name, _, value = line.partition(":")
-            self.headers[name.strip().lower()] = value.strip()
+            name, value = name.strip().lower(), value.strip()
+            before = self.headers.get(name)
+            self.headers[name] = f"{before}, {value}" if before else value
         self.app = app
         self.server = server
         self.connection = connection
         path, _, query = self.target.partition("?")
         self.path = unquote(path)
         self.query = {key: values[0] for key, values in parse_qs(query).items()}
+        self.body = uploads.Body(sock, data, self.headers)
 
 
 class Journal:
@@ -117,6 +123,15 @@ def parse_range(text, size):
     return int(first), min(int(last) if last else size - 1, size - 1) - int(first) + 1
 
 
+def linger(sock):
+    """Closing while bytes come in would reset the connection, and take back the answer."""
+    with contextlib.suppress(OSError):
+        sock.settimeout(2)
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(64 << 10):
+            pass
+
+
 class App:
     def __init__(self, args):
         self.repositories = store.load(args.layout, args.synthetic)
@@ -126,6 +141,8 @@ class App:
         self.connections = 0
         self.ports = {}
         self.tls = tls.context(args.tls) if args.tls else None
+        self.uploads = uploads.Uploads(self.repositories, store.Repository, error, API) \
+            if args.uploads else None
 
     def sign(self, target, ttl, host):
         expires = f"{time.time() + ttl:.3f}"
@@ -142,7 +159,20 @@ class App:
         good = hmac.compare_digest(mac, request.query.get("signature", ""))
         return target if good and float(expires) > time.time() else None
 
+    def write(self, request):
+        """The answer to a request that writes, or None when it is not one."""
+        upload = uploads.ROUTE.match(request.path)
+        if upload:
+            return self.uploads.answer(request, upload["name"], upload["session"])
+        route = ROUTE.match(request.path)
+        if request.method == "PUT" and route and route["kind"] == "manifests":
+            return self.uploads.put_manifest(request, route["name"], route["what"])
+        return None
+
     def answer(self, request):
+        written = self.write(request) if self.uploads else None
+        if written:
+            return written
         if request.server == "redirect":
             target = self.signed_target(request)
             if target is None or request.method != "GET":
@@ -225,19 +255,30 @@ class App:
         row = {"server": request.server, "conn": request.connection,
                "method": request.method, "path": request.path,
                "range": request.headers.get("range"), "status": 0, "length": 0, "sent": 0,
-               "fault": None, "done": False,
+               "fault": None, "done": False, "received": 0,
+               "chunked": request.body.chunked,
+               "type": request.headers.get("content-type"),
                "authorization": "authorization" in request.headers}
 
         def count(sent):
             row["sent"] += sent
         try:
-            reply = self.answer(request)
+            taken = [rule for rule in list(self.rules) if rule.takes(request)]
+            reply = None
+            for rule in taken:
+                reply = rule.before(request, row) or reply
+            try:
+                reply = reply or self.answer(request)
+            except faults.Refused as refused:
+                reply = refused.reply
             reply.head_only = reply.head_only or request.method == "HEAD"
             reply.close = reply.close or request.headers.get("connection") == "close"
-            for rule in list(self.rules):
-                if rule.takes(request):
-                    rule.apply(request, reply)
-            row.update(status=reply.status, length=reply.length, fault=reply.fault)
+            if not request.body.whole:
+                reply.headers["Connection"] = "close"
+            for rule in taken:
+                rule.apply(request, reply)
+            row.update(status=reply.status, length=reply.length,
+                       fault=reply.fault or row["fault"])
             self.link.delay(first)
             sender.send(reply, count)
             row["done"] = True
@@ -245,6 +286,7 @@ class App:
             row["done"] = row["sent"] == row["length"]
             raise
         finally:
+            row["received"] = request.body.received
             self.journal.end(began, row)
 
     def clear_rules(self):
@@ -263,12 +305,16 @@ class App:
             while True:
                 while b"\r\n\r\n" not in data:
                     more = sock.recv(64 << 10)
-                    if not more or len(data) > HEAD_LIMIT:
-                        return
                     data += more
+                    if not more or len(data) > HEAD_LIMIT or data[0] == TLS_HELLO:
+                        return
                 head, _, data = data.partition(b"\r\n\r\n")
-                self.handle(Request(self, server, connection, head), sender, first)
-                first = False
+                request = Request(self, server, connection, head, sock, data)
+                self.handle(request, sender, first)
+                data, first = request.body.data, False
+                if not request.body.whole:
+                    linger(sock)
+                    return
         except (Gone, ConnectionError, ssl.SSLError, ValueError):
             pass  # the client is gone, or it does not speak HTTP
         finally:
@@ -351,6 +397,8 @@ def parse_args(argv):
     options.add_argument("--layout", action="append", default=[], metavar="NAME=DIR")
     options.add_argument("--synthetic", action="append", default=[],
                          metavar="NAME:TAG=SPEC.json")
+    options.add_argument("--uploads", action="store_true",
+                         help="any repository may be written to")
     options.add_argument("--latency-ms", type=float, default=0)
     options.add_argument("--rate-total", type=float, default=0, metavar="BYTES/S")
     options.add_argument("--rate-conn", type=float, default=0, metavar="BYTES/S")

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import ssl
@@ -46,7 +47,8 @@ class Served(unittest.TestCase):
         spec = pathlib.Path(cls.folder, "spec.json")
         spec.write_text(json.dumps(SPEC))
         cls.app, cls.ports = registry.start(registry.parse_args([
-            "--layout", f"a/kit={cls.layout}", "--synthetic", f"big:v1={spec}"]))
+            "--uploads", "--layout", f"a/kit={cls.layout}", "--synthetic",
+            f"big:v1={spec}"]))
 
     def setUp(self):
         self.app.clear_rules()
@@ -156,7 +158,121 @@ class Distribution(Served):
         self.assertTrue(row["done"])
 
 
+class Uploads(Served):
+    DATA = b"0123456789" * 1000
+
+    @staticmethod
+    def local(url):
+        return re.sub("^http://[^/]+", "", url)
+
+    def send(self, method, path, data=None, chunked=False, kind="application/octet-stream"):
+        pieces = iter([data[:7], data[7:]]) if chunked else data
+        headers = {"Content-Type": kind}
+        if chunked:
+            headers["Transfer-Encoding"] = "chunked"
+        self.connection.request(method, self.local(path), pieces, headers,
+                                encode_chunked=chunked)
+        answer = self.connection.getresponse()
+        return answer, answer.read()
+
+    def session(self, name="new/one"):
+        answer, _ = self.send("POST", f"/v2/{name}/blobs/uploads/")
+        self.assertEqual(answer.status, 202)
+        return answer.getheader("Location")
+
+    def upload(self, data=DATA, name="new/one"):
+        place, digest = self.session(name), mkkit.digest_of(data)
+        answer, _ = self.send("PUT", f"{place}&digest={digest}", data)
+        self.assertEqual(answer.status, 201)
+        return digest
+
+    def refusal(self, answer):
+        return answer[0].status, json.loads(answer[1])["errors"][0]["code"]
+
+    def test_one_put(self):
+        digest = self.upload()
+        answer, body = self.get(f"/v2/new/one/blobs/{digest}")
+        self.assertEqual((answer.status, body), (200, self.DATA))
+
+    def test_stream_and_state(self):
+        place = self.session()
+        answer, _ = self.send("PATCH", place, self.DATA, chunked=True)
+        self.assertEqual((answer.status, answer.getheader("Range")), (202, "0-9999"))
+        row = self.rows(0)[-1]
+        self.assertEqual((row["received"], row["chunked"]), (10000, True))
+        digest, moved = mkkit.digest_of(self.DATA), answer.getheader("Location")
+        self.assertNotEqual(place, moved)
+        self.assertEqual(self.send("PUT", f"{moved}&digest={digest}")[0].status, 201)
+        self.assertEqual(self.get(f"/v2/new/one/blobs/{digest}")[1], self.DATA)
+
+    def test_stale_state_ends_the_session(self):
+        place = self.session()
+        moved = self.send("PATCH", place, b"x" * 8)[0].getheader("Location")
+        self.assertEqual(self.get(self.local(moved))[0].getheader("Range"), "0-7")
+        self.assertEqual(self.refusal(self.send("PATCH", place, b"x" * 8)),
+                         (404, "BLOB_UPLOAD_INVALID"))
+        self.assertEqual(self.refusal(self.get(self.local(moved))), (404, "BLOB_UPLOAD_UNKNOWN"))
+
+    def test_delete_of_a_session(self):
+        place = self.session()
+        self.assertEqual(self.send("DELETE", place)[0].status, 204)
+        self.assertEqual(self.get(self.local(place))[0].status, 404)
+
+    def test_wrong_digest(self):
+        answer = self.send("PUT", f"{self.session()}&digest=sha256:{64 * '0'}", b"x")
+        self.assertEqual(self.refusal(answer), (400, "DIGEST_INVALID"))
+
+    def test_manifest(self):
+        config = self.upload(b"{}", "new/two")
+        data = json.dumps({"config": {"digest": config}, "layers": []}).encode()
+        path = "/v2/new/two/manifests/v1"
+        answer, _ = self.send("PUT", path, data, kind=mkkit.MANIFEST)
+        self.assertEqual((answer.status, answer.getheader("Docker-Content-Digest")),
+                         (201, mkkit.digest_of(data)))
+        self.assertEqual(self.get(path, ACCEPT)[1], data)
+        self.assertEqual(self.refusal(self.send("PUT", path, data, kind="text/plain")),
+                         (400, "MANIFEST_INVALID"))
+        lost = json.dumps({"config": {"digest": "sha256:" + 64 * "0"}, "layers": None})
+        self.assertEqual(self.refusal(self.send("PUT", path, lost.encode(),
+                                                kind=mkkit.MANIFEST)),
+                         (400, "MANIFEST_BLOB_UNKNOWN"))
+
+    def test_refusals(self):
+        self.arm(method="PATCH", action="refuse", code=416, after=5000)
+        answer, _ = self.send("PATCH", self.session(), b"x" * 100000)
+        self.assertEqual((answer.status, answer.getheader("Connection")), (416, "close"))
+        self.assertLess(self.rows(0)[-1]["received"], 100001)
+        self.connection.close()
+        self.arm(method="POST", action="refuse", code=401)
+        self.assertEqual(self.send("POST", "/v2/a/blobs/uploads/")[0].status, 401)
+        self.arm(method="PATCH", action="hangup", after=10)
+        with self.assertRaises((ConnectionError, http.client.BadStatusLine)):
+            self.send("PATCH", self.session(), b"x" * 100)
+
+    def test_lost_answer(self):
+        place, digest = self.session(), mkkit.digest_of(b"lost")
+        self.arm(method="PUT", action="lost")
+        with self.assertRaises(http.client.RemoteDisconnected):
+            self.send("PUT", f"{place}&digest={digest}", b"lost")
+        self.connection.close()
+        self.assertEqual(self.get(f"/v2/new/one/blobs/{digest}")[1], b"lost")
+
+    def test_locations(self):
+        self.arm(method="POST", action="location", to="relative")
+        self.assertTrue(self.session().startswith("/v2/new/one/blobs/uploads/"))
+        self.arm(method="POST", action="location", to="other")
+        self.assertIn(f":{self.ports['REDIRECT']}/v2/", self.session())
+        self.arm(method="POST", action="location", to="nowhere")
+        self.assertIsNone(self.session())
+
+
 class Faults(Served):
+    def wait_busy(self, count):
+        deadline = time.monotonic() + 5
+        while self.app.journal.busy != count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.assertEqual(self.app.journal.busy, count)
+
     def broken(self, kind, text="0-99999", **rule):
         self.arm(**rule)
         with self.assertRaises(kind):
@@ -193,11 +309,9 @@ class Faults(Served):
     def test_stall_ends_when_the_client_leaves(self):
         self.arm(action="stallhdr")
         self.connection.request("GET", f"/v2/a/kit/blobs/{self.blob}")
+        self.wait_busy(1)
         self.connection.sock.shutdown(socket.SHUT_RDWR)
-        deadline = time.monotonic() + 5
-        while self.app.journal.busy and time.monotonic() < deadline:
-            time.sleep(0.01)
-        self.assertEqual(self.app.journal.busy, 0)
+        self.wait_busy(0)
 
     def test_wrong_ranges(self):
         self.arm(action="wrongrange", shift=512)

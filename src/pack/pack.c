@@ -1,0 +1,593 @@
+#include "pack/pack.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/mem.h"
+#include "kitfile/kitfile_yaml.h"
+#include "layer/writer.h"
+#include "oci/dest.h"
+#include "oci/manifest.h"
+#include "oci/media.h"
+#include "pack/manifest_write.h"
+#include "pack/scan.h"
+
+#define DEFAULT_CHUNK ((uint32_t)1 << 20)
+#define DEFAULT_LEVEL 3
+#define WEIGHTS_LEVEL 1
+#define LAYER_ATTEMPTS 3
+#define EPOCH "1970-01-01T00:00:00Z"
+#define TYPEFLAG_FILE 48 /* '0', as kit >= 1.15 writes it */
+
+/* What becomes of one entry of the Kitfile. */
+struct layer {
+    size_t entry;
+    struct kf_scan scan;
+    enum kf_toc_carrier carrier;
+    struct kf_written written;
+};
+
+struct packing {
+    const struct kf_pack_opts *opts;
+    struct kf_dest *dest;
+    int context_fd;
+    struct kf_kitfile_plan plan;
+    struct kf_ignore ignore;
+    char created[32]; /* "": not said */
+    struct layer *layers;
+    struct kf_out_layer *out; /* one a layer, and one for a TOC layer */
+    size_t layer_count, out_count;
+    uint64_t done, total;
+    const char *path; /* of the layer that is written */
+    uint64_t put_bytes;
+};
+
+static void layer_fini(struct layer *layer)
+{
+    kf_scan_fini(&layer->scan);
+    kf_written_fini(&layer->written);
+}
+
+static void packing_fini(struct packing *packing)
+{
+    for (size_t i = 0; i < packing->layer_count; i++)
+        layer_fini(&packing->layers[i]);
+    for (size_t i = 0; packing->out && i < packing->out_count; i++) {
+        free(packing->out[i].filepath);
+        free(packing->out[i].metadata);
+        free(packing->out[i].toc);
+    }
+    free(packing->layers);
+    free(packing->out);
+    kf_ignore_fini(&packing->ignore);
+    kf_kitfile_plan_fini(&packing->plan);
+    kf_close_fd(&packing->context_fd);
+}
+
+static void warn(const struct packing *packing, const char *line)
+{
+    if (packing->opts->warn)
+        packing->opts->warn(packing->opts->arg, line);
+}
+
+static int no_memory(struct kf_err *err)
+{
+    return kf_fail(err, KF_E_NOMEM, "no memory for packing");
+}
+
+/* ---- what is asked for ---- */
+
+static int load_default_kitfile(const struct packing *packing, struct kf_buf *ret,
+                                struct kf_err *err)
+{
+    static const char *const names[] = {"Kitfile", "kitfile", ".kitfile"};
+
+    for (size_t i = 0; i < KF_ARRAY_LEN(names); i++) {
+        if (kf_load_file(packing->context_fd, names[i], ret, err) == 0)
+            return 0;
+        if (err->kind != KF_E_NOTFOUND)
+            return -1;
+    }
+    return kf_fail(err, KF_E_NOTFOUND,
+                   "no Kitfile in '%s' (name another one with --file)",
+                   packing->opts->context);
+}
+
+static int load_stdin(struct kf_buf *ret, struct kf_err *err)
+{
+    uint8_t piece[4096];
+    ssize_t got;
+
+    while ((got = read(STDIN_FILENO, piece, sizeof(piece))) > 0)
+        if (kf_buf_append(ret, piece, (size_t)got, err) != 0)
+            return -1;
+    return got == 0 ? 0 : kf_fail_errno(err, "cannot read the Kitfile from stdin");
+}
+
+static int load_plan(struct packing *packing, struct kf_err *err)
+{
+    const struct kf_pack_opts *opts = packing->opts;
+    struct kf_buf yaml;
+    int rc;
+
+    kf_buf_init(&yaml, KF_YAML_LIMIT);
+    if (!opts->kitfile)
+        rc = load_default_kitfile(packing, &yaml, err);
+    else if (strcmp(opts->kitfile, "-") == 0)
+        rc = load_stdin(&yaml, err);
+    else
+        rc = kf_load_file(AT_FDCWD, opts->kitfile, &yaml, err);
+    if (rc == 0 && kf_kitfile_plan(&packing->plan, yaml.data, yaml.length, opts->warn,
+                                   opts->arg, err) != 0)
+        rc = kf_fail_wrap(err, "Kitfile");
+    kf_buf_fini(&yaml);
+    return rc;
+}
+
+static int load_ignore(struct packing *packing, struct kf_err *err)
+{
+    struct kf_buf text;
+    int rc;
+
+    kf_buf_init(&text, KF_IGNORE_LIMIT);
+    rc = kf_load_file(packing->context_fd, ".kitignore", &text, err);
+    if (rc == 0 || err->kind == KF_E_NOTFOUND)
+        rc = kf_ignore_parse(&packing->ignore, (const char *)text.data, text.length, err);
+    kf_buf_fini(&text);
+    return rc == 0 ? 0 : kf_fail_wrap(err, ".kitignore");
+}
+
+static int check_options(const struct packing *packing, struct kf_err *err)
+{
+    const struct kf_pack_opts *opts = packing->opts;
+
+    if (opts->chunk_size != 0 &&
+        (opts->chunk_size < KF_CHUNK_MIN || opts->chunk_size > KF_CHUNK_MAX))
+        return kf_fail(err, KF_E_ARG, "a chunk has %u KiB to %u MiB", KF_CHUNK_MIN >> 10,
+                       KF_CHUNK_MAX >> 20);
+    for (size_t i = 0; i < packing->plan.entry_count; i++)
+        if (opts->model_pack && packing->plan.entries[i].kind == KF_ENTRY_MCP)
+            return kf_fail(err, KF_E_ARG, "ModelPack has no place for MCP servers ('%s')",
+                           packing->plan.entries[i].clean);
+    return 0;
+}
+
+/* ---- which files, which carrier ---- */
+
+static bool is_single_file(const struct kf_scan *scan, const char *path)
+{
+    const struct kf_pack_entry *last =
+        scan->count ? &scan->entries[scan->count - 1] : NULL;
+
+    return last && !last->is_dir && strcmp(last->name, path) == 0;
+}
+
+/* A raw blob is one file, and never empty: kit hangs on those. */
+static enum kf_toc_carrier carrier_for(const struct packing *packing,
+                                       const struct layer *layer)
+{
+    const struct kf_plan_entry *entry = &packing->plan.entries[layer->entry];
+    bool raw = packing->opts->raw || entry->kind == KF_ENTRY_MCP;
+
+    if (raw && is_single_file(&layer->scan, entry->clean) && layer->scan.bytes > 0)
+        return KF_CARRIER_RAW;
+    return packing->opts->compress && !packing->opts->raw ? KF_CARRIER_TAR_ZSTD
+                                                          : KF_CARRIER_TAR;
+}
+
+static int scan_layers(struct packing *packing, struct kf_err *err)
+{
+    struct kf_scan_opts opts = {.context_fd = packing->context_fd,
+                                .plan = &packing->plan,
+                                .ignore = &packing->ignore,
+                                .warn = packing->opts->warn,
+                                .arg = packing->opts->arg};
+
+    packing->layers = calloc(packing->plan.entry_count + 1, sizeof(*packing->layers));
+    packing->out = calloc(packing->plan.entry_count + 1, sizeof(*packing->out));
+    if (!packing->layers || !packing->out)
+        return no_memory(err);
+    for (size_t i = 0; i < packing->plan.entry_count; i++) {
+        const struct kf_plan_entry *entry = &packing->plan.entries[i];
+        struct layer *layer = &packing->layers[packing->layer_count];
+
+        if (entry->is_reference)
+            continue;
+        if (kf_scan_entry(&layer->scan, &opts, i, err) != 0)
+            return -1;
+        packing->layer_count++;
+        layer->entry = i;
+        layer->carrier = carrier_for(packing, layer);
+        if (entry->kind == KF_ENTRY_MCP && layer->carrier != KF_CARRIER_RAW)
+            return kf_fail(err, KF_E_ARG, "MCP server '%s' is not a file with content",
+                           entry->clean);
+        packing->total += layer->scan.bytes;
+    }
+    return 0;
+}
+
+/* ---- layers ---- */
+
+static int put_piece(void *arg, const void *data, size_t length, struct kf_err *err)
+{
+    return kf_dest_write(arg, data, length, err);
+}
+
+static void note_progress(void *arg, uint64_t bytes)
+{
+    struct packing *packing = arg;
+
+    /* Headers and padding are counted by the writer, but not in what there is to do. */
+    packing->done = kf_min_u64(packing->done + bytes, packing->total);
+    packing->opts->progress(packing->opts->arg, packing->path, packing->done,
+                            packing->total);
+}
+
+static bool has_toc(const struct packing *packing, enum kf_toc_carrier carrier)
+{
+    /* A ModelPack config has a diffId for each layer: no room for one of TOCs. */
+    return !packing->opts->no_toc &&
+           (carrier == KF_CARRIER_TAR_ZSTD || !packing->opts->model_pack);
+}
+
+static int write_once(struct packing *packing, struct layer *layer, struct kf_err *err)
+{
+    const struct kf_pack_opts *opts = packing->opts;
+    struct kf_dest_blob *blob = kf_dest_begin(packing->dest, err);
+    const struct kf_pack_reader reader = {kf_scan_read, &packing->context_fd};
+    const struct kf_pack_sink sink = {put_piece, blob};
+    const struct kf_writer_opts writer = {
+        .carrier = layer->carrier,
+        .chunk_size = opts->chunk_size ? opts->chunk_size : DEFAULT_CHUNK,
+        .level = opts->level ? opts->level : DEFAULT_LEVEL,
+        .weights_level = opts->level ? opts->level : WEIGHTS_LEVEL,
+        .threads = opts->threads,
+        .no_toc = !has_toc(packing, layer->carrier),
+        .no_seek_table = opts->no_seek_table,
+        .progress = opts->progress ? note_progress : NULL,
+        .progress_arg = packing,
+    };
+
+    if (!blob)
+        return -1;
+    if (kf_write_layer(&layer->written, layer->scan.entries, layer->scan.count, &reader,
+                       &sink, &writer, err) != 0) {
+        kf_dest_abandon(blob);
+        return -1;
+    }
+    return kf_dest_commit(blob, &layer->written.digest, err);
+}
+
+static int write_layer(struct packing *packing, struct layer *layer, struct kf_err *err)
+{
+    const char *path = packing->plan.entries[layer->entry].clean;
+    uint64_t done = packing->done;
+
+    packing->path = path;
+    for (unsigned attempt = 1; write_once(packing, layer, err) != 0; attempt++) {
+        kf_written_fini(&layer->written);
+        packing->done = done;
+        if (attempt == LAYER_ATTEMPTS || !kf_err_worth_retrying(err->kind))
+            return kf_fail_wrap(err, "layer '%s'", path);
+    }
+    packing->done = kf_min_u64(done + layer->scan.bytes, packing->total);
+    return 0;
+}
+
+/* kit finds raw layers by their digests, and cannot unpack two equal ones. */
+static bool equals_earlier_raw(const struct packing *packing, const struct layer *layer)
+{
+    for (const struct layer *other = packing->layers; other < layer; other++)
+        if (other->carrier == KF_CARRIER_RAW &&
+            kf_digest_equal(&other->written.digest, &layer->written.digest))
+            return true;
+    return false;
+}
+
+static int write_layers(struct packing *packing, struct kf_err *err)
+{
+    char line[512];
+
+    for (size_t i = 0; i < packing->layer_count; i++) {
+        struct layer *layer = &packing->layers[i];
+        const struct kf_plan_entry *entry = &packing->plan.entries[layer->entry];
+
+        if (write_layer(packing, layer, err) != 0)
+            return -1;
+        if (layer->carrier != KF_CARRIER_RAW || entry->kind == KF_ENTRY_MCP ||
+            !equals_earlier_raw(packing, layer))
+            continue;
+        (void)snprintf(line, sizeof(line),
+                       "'%s' is packed as tar: kit cannot unpack two equal raw layers",
+                       entry->clean); /* cut is fine */
+        warn(packing, line);
+        kf_written_fini(&layer->written);
+        layer->carrier = KF_CARRIER_TAR;
+        packing->done -= kf_min_u64(packing->done, layer->scan.bytes);
+        if (write_layer(packing, layer, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- descriptors ---- */
+
+static const struct {
+    enum kf_base base;
+    const char *kind;
+} kinds[] = {
+    [KF_ENTRY_MODEL] = {KF_BASE_MODEL, "model"},
+    [KF_ENTRY_PART] = {KF_BASE_MODELPART, "part"},
+    [KF_ENTRY_CODE] = {KF_BASE_CODE, "code"},
+    [KF_ENTRY_DATASET] = {KF_BASE_DATASET, "dataset"},
+    [KF_ENTRY_DOCS] = {KF_BASE_DOCS, "docs"},
+    [KF_ENTRY_PROMPT] = {KF_BASE_CODE, "prompt"},
+    [KF_ENTRY_MCP] = {KF_BASE_MCPB, "MCP server"},
+};
+
+/* What a raw blob does not say about its file, as kit writes it. */
+static int describe_raw(const struct packing *packing, const struct layer *layer,
+                        struct kf_out_layer *out, struct kf_err *err)
+{
+    const struct kf_pack_entry *file = &layer->scan.entries[layer->scan.count - 1];
+    const char *slash = strrchr(file->name, '/');
+    struct kf_file_metadata metadata = {
+        .name = slash ? slash + 1 : file->name,
+        .mode = file->is_executable ? 0755 : 0644,
+        .size = file->size,
+        .mtime = packing->created[0] ? packing->created : EPOCH,
+        .typeflag = TYPEFLAG_FILE,
+    };
+
+    out->metadata = kf_out_metadata(&metadata, err);
+    return out->metadata ? 0 : -1;
+}
+
+static int describe(const struct packing *packing, const struct layer *layer,
+                    struct kf_out_layer *out, struct kf_err *err)
+{
+    const struct kf_plan_entry *entry = &packing->plan.entries[layer->entry];
+    struct kf_media media = {
+        .family = packing->opts->model_pack ? KF_FAMILY_MODELPACK : KF_FAMILY_MODELKIT,
+        .base = kinds[entry->kind].base,
+        .pack = layer->carrier == KF_CARRIER_RAW ? KF_PACK_RAW : KF_PACK_TAR,
+        .compression = layer->carrier == KF_CARRIER_TAR_ZSTD ? KF_COMPRESSION_ZSTD
+                                                             : KF_COMPRESSION_NONE,
+    };
+
+    *out = (struct kf_out_layer){.digest = layer->written.digest,
+                                 .diff_id = layer->written.diff_id,
+                                 .size = layer->written.size,
+                                 .filepath = strdup(entry->clean),
+                                 .is_prompt = entry->kind == KF_ENTRY_PROMPT};
+    (void)kf_media_format_layer(media, out->media_type);
+    if (!out->filepath)
+        return no_memory(err);
+    return layer->carrier == KF_CARRIER_RAW ? describe_raw(packing, layer, out, err) : 0;
+}
+
+static int link_toc(const struct kf_toc_link *link, struct kf_out_layer *out,
+                    struct kf_err *err)
+{
+    struct kf_buf text;
+    int rc;
+
+    kf_buf_init(&text, 512);
+    rc = kf_toc_link_format(link, &text, err);
+    if (rc == 0)
+        out->toc = (char *)kf_buf_take(&text, NULL);
+    kf_buf_fini(&text);
+    return rc;
+}
+
+/* The TOCs of all layers that cannot carry their own, one after the other. */
+static int put_toc_layer(struct packing *packing, struct kf_digest *ret,
+                         struct kf_err *err)
+{
+    struct kf_out_layer *out = &packing->out[packing->layer_count];
+    struct kf_hasher *hasher = kf_hasher_new(err);
+    struct kf_dest_blob *blob = hasher ? kf_dest_begin(packing->dest, err) : NULL;
+    int rc = blob ? 0 : -1;
+
+    for (size_t i = 0; rc == 0 && i < packing->layer_count; i++) {
+        struct kf_written *written = &packing->layers[i].written;
+
+        if (!written->area)
+            continue;
+        written->link.area_offset = out->size;
+        rc = kf_hasher_update(hasher, written->area->data, written->area->length, err);
+        if (rc == 0)
+            rc = kf_dest_write(blob, written->area->data, written->area->length, err);
+        out->size += written->area->length;
+    }
+    if (rc == 0)
+        rc = kf_hasher_finish(hasher, ret, err);
+    kf_hasher_free(hasher);
+    if (rc != 0) {
+        kf_dest_abandon(blob);
+        return kf_fail_wrap(err, "layer of the tables of contents");
+    }
+    out->digest = out->diff_id = *ret;
+    (void)snprintf(out->media_type, sizeof(out->media_type), "%s", KF_MEDIA_TOC);
+    packing->out_count++;
+    return kf_dest_commit(blob, ret, err);
+}
+
+static int describe_layers(struct packing *packing, struct kf_err *err)
+{
+    struct kf_digest toc = {0};
+    bool toc_layer = false;
+
+    for (size_t i = 0; i < packing->layer_count; i++) {
+        packing->out_count = i + 1;
+        if (describe(packing, &packing->layers[i], &packing->out[i], err) != 0)
+            return -1;
+        toc_layer |= packing->layers[i].written.area != NULL;
+    }
+    if (toc_layer && put_toc_layer(packing, &toc, err) != 0)
+        return -1;
+    for (size_t i = 0; i < packing->layer_count; i++) {
+        struct kf_written *written = &packing->layers[i].written;
+
+        if (!written->has_toc)
+            continue;
+        if (!written->link.embedded)
+            written->link.blob = toc;
+        if (link_toc(&written->link, &packing->out[i], err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- config and manifest ---- */
+
+static int put_bytes(struct packing *packing, const struct kf_buf *bytes,
+                     struct kf_digest *ret_digest, struct kf_err *err)
+{
+    packing->put_bytes += bytes->length;
+    if (kf_digest_of(ret_digest, bytes->data, bytes->length, err) != 0)
+        return -1;
+    return kf_dest_put(packing->dest, bytes->data, bytes->length, ret_digest, err);
+}
+
+static int put_manifest(struct packing *packing, const struct kf_buf *kitfile,
+                        const struct kf_buf *config, struct kf_digest *ret,
+                        struct kf_err *err)
+{
+    const struct kf_pack_opts *opts = packing->opts;
+    struct kf_out_manifest manifest = {
+        .model_pack = opts->model_pack,
+        .config_size = config->length,
+        .layers = packing->out,
+        .layer_count = packing->out_count,
+        .version = opts->version,
+        .kitfile = opts->model_pack ? (const char *)kitfile->data : NULL,
+        .created = packing->created[0] ? packing->created : NULL,
+        .annotations = opts->annotations,
+        .annotation_count = opts->annotation_count,
+    };
+    struct kf_buf json;
+    int rc;
+
+    kf_buf_init(&json, KF_MANIFEST_LIMIT);
+    rc = put_bytes(packing, config, &manifest.config_digest, err);
+    if (rc == 0)
+        rc = kf_out_manifest(&manifest, &json, err);
+    if (rc == 0)
+        rc = kf_digest_of(ret, json.data, json.length, err);
+    if (rc == 0)
+        rc = kf_dest_manifest(packing->dest, json.data, json.length, ret,
+                              opts->model_pack ? KF_MEDIA_MODELPACK_ARTIFACT
+                                               : KF_MEDIA_MODELKIT_ARTIFACT,
+                              err);
+    packing->put_bytes += json.length;
+    kf_buf_fini(&json);
+    return rc;
+}
+
+static int finish(struct packing *packing, struct kf_digest *ret, struct kf_err *err)
+{
+    const char *created = packing->created[0] ? packing->created : NULL;
+    struct kf_buf kitfile, config;
+    int rc = 0;
+
+    kf_buf_init(&kitfile, KF_KITFILE_LIMIT);
+    kf_buf_init(&config, KF_KITFILE_LIMIT);
+    for (size_t i = 0; rc == 0 && i < packing->layer_count; i++)
+        rc = kf_kitfile_plan_set(&packing->plan, packing->layers[i].entry,
+                                 &packing->layers[i].written.digest,
+                                 &packing->layers[i].written.diff_id, err);
+    if (rc == 0)
+        rc = kf_kitfile_plan_json(&packing->plan, &kitfile, err);
+    if (rc == 0 && packing->opts->model_pack)
+        rc = kf_out_model_config(&packing->plan, packing->out, packing->layer_count,
+                                 created, &config, err);
+    if (rc == 0)
+        rc = put_manifest(packing, &kitfile,
+                          packing->opts->model_pack ? &config : &kitfile, ret, err);
+    kf_buf_fini(&kitfile);
+    kf_buf_fini(&config);
+    return rc;
+}
+
+/* ---- all of it ---- */
+
+static int summarize(const struct packing *packing, struct kf_packed *ret,
+                     struct kf_err *err)
+{
+    ret->layers = calloc(packing->layer_count + 1, sizeof(*ret->layers));
+    if (!ret->layers)
+        return no_memory(err);
+    ret->size = packing->put_bytes;
+    for (size_t i = 0; i < packing->layer_count; i++) {
+        const struct layer *layer = &packing->layers[i];
+        const struct kf_plan_entry *entry = &packing->plan.entries[layer->entry];
+        struct kf_packed_layer *to = &ret->layers[ret->layer_count++];
+
+        *to = (struct kf_packed_layer){.kind = kinds[entry->kind].kind,
+                                       .path = strdup(entry->clean),
+                                       .chunks = layer->written.chunk_count,
+                                       .stored_chunks = layer->written.stored_chunks,
+                                       .bytes = layer->scan.bytes,
+                                       .size = layer->written.size,
+                                       .digest = layer->written.digest};
+        if (!to->path)
+            return no_memory(err);
+        for (uint32_t k = 0; k < layer->scan.count; k++)
+            to->files += !layer->scan.entries[k].is_dir;
+    }
+    for (size_t i = 0; i < packing->out_count; i++)
+        ret->size += packing->out[i].size;
+    return 0;
+}
+
+static int prepare(struct packing *packing, struct kf_err *err)
+{
+    bool set;
+
+    packing->context_fd =
+        open(packing->opts->context, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (packing->context_fd < 0)
+        return kf_fail_errno(err, "cannot open folder '%s'", packing->opts->context);
+    if (kf_out_created(packing->created, &set, err) != 0)
+        return -1;
+    if (!set)
+        packing->created[0] = '\0';
+    if (load_plan(packing, err) != 0 || check_options(packing, err) != 0 ||
+        load_ignore(packing, err) != 0)
+        return -1;
+    return scan_layers(packing, err);
+}
+
+int kf_pack(struct kf_packed *ret, const struct kf_pack_opts *opts, struct kf_dest *dest,
+            struct kf_err *err)
+{
+    struct kf_err own_err;
+    kf_auto(packing_fini) struct packing packing = {
+        .opts = opts, .dest = dest, .context_fd = -1};
+
+    if (!err)
+        err = &own_err; /* what went wrong decides here what is tried */
+    memset(ret, 0, sizeof(*ret));
+    if (prepare(&packing, err) != 0 || write_layers(&packing, err) != 0 ||
+        describe_layers(&packing, err) != 0 || finish(&packing, &ret->digest, err) != 0 ||
+        summarize(&packing, ret, err) != 0) {
+        kf_packed_fini(ret);
+        return -1;
+    }
+    return 0;
+}
+
+void kf_packed_fini(struct kf_packed *packed)
+{
+    for (size_t i = 0; i < packed->layer_count; i++)
+        free(packed->layers[i].path);
+    free(packed->layers);
+    memset(packed, 0, sizeof(*packed));
+}

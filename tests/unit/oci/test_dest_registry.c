@@ -1,0 +1,149 @@
+/* A repository as a destination, at a peer that says what the test wants: what needs no
+ * real registry. Uploads themselves: tests/integration/pushing.sh. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "http_peer.h"
+#include "oci/dest.h"
+
+#define SIZE 5000u
+
+static struct kf_http_peer *peer;
+static struct kf_dest *dest;
+static struct kf_digest digest;
+static struct kf_err err;
+
+static void set_up(void)
+{
+    struct kf_origin_opts opts = {.net.plain_http = true};
+    kf_auto(kf_ref_fini) struct kf_ref ref = {0};
+    char text[64];
+
+    peer = kf_http_peer_new();
+    (void)snprintf(text, sizeof(text), "oci://127.0.0.1:%u/a/b:v1",
+                   kf_http_peer_port(peer));
+    cr_assert_eq(kf_ref_parse(&ref, text, &err), 0, "%s", err.message);
+    cr_assert_eq(kf_dest_open(&dest, &ref, &opts, &err), 0, "%s", err.message);
+    cr_assert_eq(kf_digest_of(&digest, "x", 1, &err), 0);
+}
+
+static void tear_down(void)
+{
+    kf_dest_close(dest);
+    kf_http_peer_free(peer);
+}
+
+TestSuite(dest_registry, .init = set_up, .fini = tear_down, .timeout = 60);
+
+static int has(int status, const char *lines)
+{
+    kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_KEEP, "HTTP/1.1 %d X\r\n%s\r\n", status,
+                     lines);
+    return kf_dest_has(dest, &digest, SIZE, &err);
+}
+
+Test(dest_registry, opening_sends_nothing)
+{
+    cr_expect_str_eq(dest->kind, "the registry");
+    cr_expect_eq(kf_http_peer_connections(peer), 0);
+}
+
+Test(dest_registry, a_blob_that_is_there)
+{
+    char want[128], hex[65];
+
+    cr_expect_eq(has(200, "Content-Length: 5000\r\n"), 1);
+    (void)snprintf(want, sizeof(want), "HEAD /v2/a/b/blobs/sha256:%s HTTP/1.1\r\n",
+                   kf_digest_hex(&digest, hex));
+    cr_expect_eq(strncmp(kf_http_peer_request(peer, 0), want, strlen(want)), 0);
+}
+
+Test(dest_registry, a_blob_whose_size_is_not_said_is_there)
+{
+    cr_expect_eq(has(200, "Transfer-Encoding: chunked\r\n"), 1);
+}
+
+Test(dest_registry, what_counts_as_not_there)
+{
+    cr_expect_eq(has(404, "Content-Length: 0\r\n"), 0);
+    cr_expect_eq(has(405, "Content-Length: 0\r\n"), 0, "it may not know HEAD");
+    cr_expect_eq(has(200, "Content-Length: 5001\r\n"), 0, "of another size");
+    cr_expect_eq(has(200, "Content-Length: 4999\r\n"), 0, "of another size");
+}
+
+Test(dest_registry, a_refusal_is_none_of_both)
+{
+    cr_expect_eq(has(401, "Content-Length: 0\r\n"), -1);
+    cr_expect_eq(err.kind, KF_E_REFUSED);
+    cr_expect_not_null(strstr(err.message, "answers 401; it wants a login"), "%s",
+                       err.message);
+    cr_expect_eq(has(403, "Content-Length: 0\r\n"), -1);
+    cr_expect_not_null(strstr(err.message, "check that you may write"), "%s",
+                       err.message);
+}
+
+/* A registry that looked, and sends us to content that is signed for GET. */
+Test(dest_registry, redirected_to_a_refusal_it_is_there)
+{
+    static const int refusals[] = {400, 403, 405};
+
+    for (size_t i = 0; i < KF_ARRAY_LEN(refusals); i++) {
+        for (unsigned turn = 0; turn < 2; turn++) { /* it is asked for anew once */
+            kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_KEEP,
+                             "HTTP/1.1 307 T\r\nLocation: /signed\r\n"
+                             "Content-Length: 0\r\n\r\n");
+            kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_KEEP,
+                             "HTTP/1.1 %d R\r\nContent-Length: 0\r\n\r\n", refusals[i]);
+            if (refusals[i] == 405)
+                break; /* that is not taken for a URL that expired */
+        }
+        cr_expect_eq(kf_dest_has(dest, &digest, SIZE, &err), 1, "%d", refusals[i]);
+    }
+}
+
+Test(dest_registry, redirected_to_nothing_it_is_not_there)
+{
+    for (unsigned turn = 0; turn < 2; turn++) {
+        kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_KEEP,
+                         "HTTP/1.1 307 T\r\nLocation: /gone\r\n"
+                         "Content-Length: 0\r\n\r\n");
+        kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_KEEP,
+                         "HTTP/1.1 404 N\r\nContent-Length: 0\r\n\r\n");
+    }
+    cr_expect_eq(kf_dest_has(dest, &digest, SIZE, &err), 0, "%s", err.message);
+}
+
+/* Nothing is sent before it must be, so giving up costs nothing. */
+Test(dest_registry, a_small_blob_given_up_was_never_begun)
+{
+    struct kf_dest_blob *blob = kf_dest_begin(dest, &err);
+
+    cr_assert_not_null(blob);
+    cr_expect_eq(kf_dest_write(blob, "abc", 3, &err), 0);
+    cr_expect_eq(blob->size, 3);
+    kf_dest_abandon(blob);
+    cr_expect_eq(kf_http_peer_connections(peer), 0);
+}
+
+/* The session is asked for when a blob is too large to be held, and a refusal is told by
+ * the write. */
+Test(dest_registry, a_large_blob_is_refused_while_it_is_written)
+{
+    static const uint8_t piece[1 << 20];
+    struct kf_dest_blob *blob = kf_dest_begin(dest, &err);
+
+    cr_assert_not_null(blob);
+    kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_KEEP,
+                     "HTTP/1.1 403 F\r\nContent-Length: 0\r\n\r\n");
+    for (unsigned i = 0; i < 8; i++)
+        cr_expect_eq(kf_dest_write(blob, piece, sizeof(piece), &err), 0);
+    cr_expect_eq(kf_http_peer_connections(peer), 0, "8 MiB are held");
+    cr_expect_eq(kf_dest_write(blob, piece, 1, &err), -1);
+    cr_expect_eq(err.kind, KF_E_REFUSED, "%s", err.message);
+    cr_expect_not_null(strstr(err.message, "cannot upload a blob: "), "%s", err.message);
+    kf_dest_abandon(blob);
+    cr_expect_eq(kf_http_peer_requests(peer), 1);
+}
