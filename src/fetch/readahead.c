@@ -81,16 +81,19 @@ static void grow(struct kf_stream *stream)
     stream->window *= 2;
 }
 
-/* The next batch of an open stream, once less than half its window is left ahead. */
+/* The next batch of an open stream, once there is room for one in its window. */
 static struct kf_readahead_want next_batch(struct kf_stream *stream, uint64_t file_size)
 {
     struct kf_readahead_want want = {0, 0};
+    uint64_t batch = kf_min_u64(
+        kf_max_u64(stream->window / KF_READAHEAD_BATCHES, KF_READAHEAD_MIN_BATCH),
+        stream->window);
     uint64_t end = stream->window < file_size - stream->next
                        ? stream->next + stream->window
                        : file_size;
 
     stream->wanted = kf_max_u64(stream->wanted, stream->next);
-    if (stream->wanted - stream->next >= stream->window / 2 || end <= stream->wanted)
+    if (stream->wanted - stream->next > stream->window - batch || end <= stream->wanted)
         return want;
     want = (struct kf_readahead_want){stream->wanted, end - stream->wanted};
     stream->wanted = end;

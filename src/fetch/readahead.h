@@ -11,7 +11,8 @@
  * The window doubles as long as the reader has to wait for the source, up to `max_window`
  * shared by the streams that are being read, and up to a sixteenth of what was read in
  * sequence: whoever reads a part of a file causes at most so much for nothing. What is
- * wanted comes in batches of half a window or more, so that ranges get long.
+ * wanted comes in batches of a quarter of the window, so that several requests are on
+ * their way, and of 2 MiB or more, so that they are worth their round trip.
  *
  * READs of one reader arrive slightly out of order: one up to 2 MiB behind a stream's end
  * belongs to it, and so does one ahead of it, by its own length before the window opens
@@ -28,6 +29,8 @@
 #define KF_READAHEAD_STREAMS 32
 #define KF_READAHEAD_MIN_WINDOW (UINT64_C(4) << 20)
 #define KF_READAHEAD_PROPORTION 16u
+#define KF_READAHEAD_BATCHES 4u /* a window */
+#define KF_READAHEAD_MIN_BATCH (UINT64_C(2) << 20)
 #define KF_READAHEAD_TRUST                                                              \
     (UINT64_C(1) << 20)                         /* more than this in sequence: a stream \
                                                  */
