@@ -42,6 +42,17 @@ const struct kf_verb kf_verb_table[] = {
      kf_verb_list},
     {"status", KF_V_STATUS, "[DIR]", 0, 1, "Show mounts, their state and progress", NULL,
      kf_verb_status},
+    {"pack", KF_V_PACK, "DIR", 1, 1, "Pack a directory with a Kitfile into a ModelKit",
+     "Layers are seekable: what packs so can be mounted and read lazily, and each chunk "
+     "is\n"
+     "checked. The same directory gives the same kit. The digest is the last line of "
+     "the\n"
+     "output, with --quiet the only one.\n\n"
+     "  kitfs pack . -t oci:./layout:v1              into an OCI layout folder\n"
+     "  kitfs pack . -t acme/llama3:8B               into kit's local store\n"
+     "  kitfs pack . -t registry.example/acme/llama3:8B --push\n"
+     "  kitfs pack . -t oci:./layout:v1 --compression none   for kit before 1.15\n",
+     kf_verb_pack},
     {"doctor", KF_V_DOCTOR, "[REF]", 0, 1,
      "Check what kitfs needs here, and the way to a registry", NULL, kf_verb_doctor},
     {"version", KF_V_VERSION, "", 0, 0, "Print versions", NULL, kf_verb_version},

@@ -9,9 +9,10 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-#define NETWORK (KF_V_MOUNT | KF_V_LS | KF_V_CAT | KF_V_LIST | KF_V_DOCTOR)
+#define NETWORK (KF_V_MOUNT | KF_V_LS | KF_V_CAT | KF_V_LIST | KF_V_DOCTOR | KF_V_PACK)
 #define READING (KF_V_MOUNT | KF_V_LS | KF_V_CAT)
 #define CACHE (READING | KF_V_DOCTOR)
+#define LONG KF_V_PACK
 #define ALL (~0u)
 #define FIELD(name) offsetof(struct kf_options, name)
 
@@ -70,6 +71,35 @@ const struct kf_option kf_option_table[] = {
      "first byte to write"},
     {"length", 0, KF_OPT_SIZE, "N", FIELD(length), KF_V_CAT, NULL, NULL,
      "bytes to write (all)"},
+    {"tag", 't', KF_OPT_TEXT, "REF", FIELD(tag), KF_V_PACK, NULL, NULL,
+     "where the kit goes: REPOSITORY[:TAG] in kit's local store, oci:DIR[:TAG], or with "
+     "--push a registry's"},
+    {"file", 'f', KF_OPT_TEXT, "FILE", FIELD(file), KF_V_PACK, NULL, NULL,
+     "the Kitfile, - for standard input (Kitfile, kitfile or .kitfile in DIR)"},
+    {"push", 0, KF_OPT_FLAG, NULL, FIELD(push), KF_V_PACK, NULL, NULL,
+     "straight into the registry, with no copy on disk"},
+    {"compression", 0, KF_OPT_TEXT, "HOW", FIELD(compression), KF_V_PACK, NULL,
+     "zstd|none", "of layers (zstd; none where they are raw)"},
+    {"layer-format", 0, KF_OPT_TEXT, "FORM", FIELD(layer_format), KF_V_PACK, NULL,
+     "tar|raw", "of layers that are one file (tar; raw with --use-model-pack)"},
+    {"use-model-pack", 0, KF_OPT_FLAG, NULL, FIELD(use_model_pack), KF_V_PACK, NULL, NULL,
+     "write the ModelPack form (CNCF model-spec)"},
+    {"level", 0, KF_OPT_COUNT, "N", FIELD(level), KF_V_PACK, NULL, NULL,
+     "of zstd, 1 to 19 (weights 1, the rest 3)"},
+    {"chunk-size", 0, KF_OPT_SIZE, "SIZE", FIELD(chunk_size), KF_V_PACK, "1M", NULL,
+     "what is fetched and checked at a time, 64K to 16M"},
+    {"threads", 0, KF_OPT_COUNT, "N", FIELD(threads), KF_V_PACK, NULL, NULL,
+     "that compress (one a processor)"},
+    {"toc", 0, KF_OPT_TEXT, "WHETHER", FIELD(toc), KF_V_PACK, "auto", "auto|none",
+     "tables of contents, which make reading lazy and checked"},
+    {"no-seek-table", 0, KF_OPT_FLAG, NULL, FIELD(no_seek_table), KF_V_PACK, NULL, NULL,
+     "leave out what other readers of seekable zstd use (for kit on one processor)"},
+    {"annotation", 0, KF_OPT_TEXTS, "KEY=VALUE", FIELD(annotations), KF_V_PACK, NULL,
+     NULL, "of the manifest; may be given several times"},
+    {"metadata-file", 0, KF_OPT_TEXT, "FILE", FIELD(metadata_file), KF_V_PACK, NULL, NULL,
+     "write digest, size and layers there, as JSON"},
+    {"progress", 0, KF_OPT_TEXT, "WHETHER", FIELD(progress), LONG, "auto", "auto|none",
+     "how far long work has come, on standard error"},
     {"log-level", 0, KF_OPT_TEXT, "LEVEL", FIELD(log_level), ALL, "warn",
      "error|warn|info|debug|trace", "what is logged"},
     {"log-format", 0, KF_OPT_TEXT, "FORM", FIELD(log_format), ALL, "text", "text|json",
@@ -362,8 +392,13 @@ int kf_options_parse(struct kf_options *ret, unsigned verb, int argc, char *cons
 
 void kf_options_fini(struct kf_options *options)
 {
-    for (size_t i = 0; i < kf_option_count; i++)
+    for (size_t i = 0; i < kf_option_count; i++) {
+        void *field = field_of(options, &kf_option_table[i]);
+
         if (kf_option_table[i].type == KF_OPT_TEXT)
-            free(*(char **)field_of(options, &kf_option_table[i]));
+            free(*(char **)field);
+        else if (kf_option_table[i].type == KF_OPT_TEXTS)
+            kf_strings_fini(field);
+    }
     memset(options, 0, sizeof(*options));
 }

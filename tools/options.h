@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/containers.h"
 #include "base/log.h"
 
 struct kf_err;
@@ -55,7 +56,22 @@ struct kf_options {
     bool recursive;
     bool json;
     uint64_t offset, length;
+    /* packing */
+    char *tag;
+    char *file;
+    bool push;
+    char *compression;
+    char *layer_format;
+    bool use_model_pack;
+    unsigned level;
+    uint64_t chunk_size;
+    unsigned threads;
+    char *toc;
+    bool no_seek_table;
+    struct kf_strings annotations;
+    char *metadata_file;
     /* output */
+    char *progress;
     char *log_level;
     char *log_format;
     char *debug;
@@ -78,6 +94,7 @@ enum kf_verb_bit {
     KF_V_DOCTOR = 1 << 7,
     KF_V_COMPLETION = 1 << 8,
     KF_V_HELP = 1 << 9,
+    KF_V_PACK = 1 << 10,
 };
 
 enum kf_option_type {
@@ -90,6 +107,7 @@ enum kf_option_type {
     KF_OPT_DURATION, /* int64_t of nanoseconds: 30s, 5m */
     KF_OPT_MODE,     /* mode_t, octal */
     KF_OPT_ID,       /* uint64_t: a number, or a user's or group's name */
+    KF_OPT_TEXTS,    /* struct kf_strings: may be given several times */
 };
 
 struct kf_option {

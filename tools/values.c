@@ -197,6 +197,7 @@ int kf_option_parse_value(const struct kf_option *option, const char *text, void
         [KF_OPT_DURATION] = "a time, as 30s or 5m",
         [KF_OPT_MODE] = "an octal mode, as 022",
         [KF_OPT_ID] = "a number or a name that exists",
+        [KF_OPT_TEXTS] = "text",
     };
     int rc = -1;
 
@@ -206,6 +207,8 @@ int kf_option_parse_value(const struct kf_option *option, const char *text, void
         break;
     case KF_OPT_TEXT:
         return parse_text(option, text, target, err);
+    case KF_OPT_TEXTS:
+        return kf_strings_add(target, text, err);
     case KF_OPT_SIZE:
         rc = parse_size(text, target);
         break;

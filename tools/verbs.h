@@ -32,6 +32,7 @@ int kf_verb_ls(const struct kf_options *options);
 int kf_verb_cat(const struct kf_options *options);
 int kf_verb_list(const struct kf_options *options);
 int kf_verb_status(const struct kf_options *options);
+int kf_verb_pack(const struct kf_options *options);
 int kf_verb_version(const struct kf_options *options);
 int kf_verb_doctor(const struct kf_options *options);
 int kf_verb_completion(const struct kf_options *options);

@@ -1,5 +1,6 @@
 #include "kitfile/kitfile_pack.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -378,9 +379,11 @@ int kf_kitfile_plan_set(struct kf_kitfile_plan *plan, size_t entry,
 {
     enum kf_entry_kind kind = plan->entries[entry].kind;
     struct kf_value *value =
-        kind == KF_ENTRY_MODEL ? kf_value_get(&plan->root, "model")
-                               : &list_of(plan, kind)->items[plan->entries[entry].index];
+        kind == KF_ENTRY_MODEL ? kf_value_get(&plan->root, "model") : list_of(plan, kind);
 
+    assert(value); /* the entry was made from it */
+    if (kind != KF_ENTRY_MODEL)
+        value = &value->items[plan->entries[entry].index];
     if (set_digest(value, "digest", digest, err) != 0)
         return -1;
     return set_digest(value, "diffId", diff_id, err);

@@ -28,14 +28,14 @@
 
 struct blob {
     struct kf_dest_blob blob;
-    struct kf_folder *folder;
+    struct kf_dest_folder *folder;
     int fd;
     char name[64]; /* temporary */
 };
 
-static struct kf_folder *folder_of(struct kf_dest *dest)
+static struct kf_dest_folder *folder_of(struct kf_dest *dest)
 {
-    return kf_container_of(dest, struct kf_folder, dest);
+    return kf_container_of(dest, struct kf_dest_folder, dest);
 }
 
 static struct blob *blob_of(struct kf_dest_blob *blob)
@@ -45,10 +45,10 @@ static struct blob *blob_of(struct kf_dest_blob *blob)
 
 /* ---- blobs ---- */
 
-int kf_folder_has(struct kf_dest *dest, const struct kf_digest *digest, uint64_t size,
-                  struct kf_err *err)
+int kf_dest_folder_has(struct kf_dest *dest, const struct kf_digest *digest,
+                       uint64_t size, struct kf_err *err)
 {
-    const struct kf_folder *folder = folder_of(dest);
+    const struct kf_dest_folder *folder = folder_of(dest);
     struct stat info;
     char hex[65];
 
@@ -63,7 +63,7 @@ int kf_folder_has(struct kf_dest *dest, const struct kf_digest *digest, uint64_t
  * and removed: then another one. */
 static int create_temporary(struct blob *blob)
 {
-    struct kf_folder *folder = blob->folder;
+    struct kf_dest_folder *folder = blob->folder;
 
     for (unsigned i = 0; i < NAME_TRIES; i++) {
         unsigned serial = __atomic_add_fetch(&folder->serial, 1, __ATOMIC_RELAXED);
@@ -86,7 +86,7 @@ static int create_temporary(struct blob *blob)
     return -1;
 }
 
-struct kf_dest_blob *kf_folder_begin(struct kf_dest *dest, struct kf_err *err)
+struct kf_dest_blob *kf_dest_folder_begin(struct kf_dest *dest, struct kf_err *err)
 {
     struct blob *blob = calloc(1, sizeof(*blob));
 
@@ -103,8 +103,8 @@ struct kf_dest_blob *kf_folder_begin(struct kf_dest *dest, struct kf_err *err)
     return &blob->blob;
 }
 
-int kf_folder_write(struct kf_dest_blob *base, const void *data, size_t length,
-                    struct kf_err *err)
+int kf_dest_folder_write(struct kf_dest_blob *base, const void *data, size_t length,
+                         struct kf_err *err)
 {
     const struct blob *blob = blob_of(base);
 
@@ -113,11 +113,11 @@ int kf_folder_write(struct kf_dest_blob *base, const void *data, size_t length,
     return 0;
 }
 
-int kf_folder_commit(struct kf_dest_blob *base, const struct kf_digest *digest,
-                     struct kf_err *err)
+int kf_dest_folder_commit(struct kf_dest_blob *base, const struct kf_digest *digest,
+                          struct kf_err *err)
 {
     struct blob *blob = blob_of(base);
-    const struct kf_folder *folder = blob->folder;
+    const struct kf_dest_folder *folder = blob->folder;
     char hex[65];
 
     (void)kf_digest_hex(digest, hex);
@@ -126,7 +126,7 @@ int kf_folder_commit(struct kf_dest_blob *base, const struct kf_digest *digest,
         fsync(folder->blobs_fd) != 0) {
         (void)kf_fail_errno(err, "cannot finish blob '%s/" BLOBS "/%s'", folder->path,
                             hex);
-        kf_folder_abandon(base);
+        kf_dest_folder_abandon(base);
         return -1;
     }
     kf_close_fd(&blob->fd);
@@ -134,7 +134,7 @@ int kf_folder_commit(struct kf_dest_blob *base, const struct kf_digest *digest,
     return 0;
 }
 
-void kf_folder_abandon(struct kf_dest_blob *base)
+void kf_dest_folder_abandon(struct kf_dest_blob *base)
 {
     struct blob *blob = blob_of(base);
 
@@ -194,7 +194,7 @@ static void sweep(int dirfd, bool (*is_dead)(int dirfd, const char *name))
 
 /* Not by kf_save_file: the file is what writers lock, so it is made once and never
  * replaced. */
-static int make_marker(const struct kf_folder *folder, struct kf_err *err)
+static int make_marker(const struct kf_dest_folder *folder, struct kf_err *err)
 {
     kf_auto(kf_close_fd) int fd = -1;
     char name[64];
@@ -219,8 +219,8 @@ static int make_marker(const struct kf_folder *folder, struct kf_err *err)
     return rc;
 }
 
-int kf_folder_open(struct kf_folder *folder, const char *path, mode_t blob_mode,
-                   struct kf_err *err)
+int kf_dest_folder_open(struct kf_dest_folder *folder, const char *path, mode_t blob_mode,
+                        struct kf_err *err)
 {
     folder->fd = folder->blobs_fd = -1;
     folder->blob_mode = blob_mode;
@@ -241,7 +241,7 @@ int kf_folder_open(struct kf_folder *folder, const char *path, mode_t blob_mode,
     return make_marker(folder, err);
 }
 
-void kf_folder_fini(struct kf_folder *folder)
+void kf_dest_folder_fini(struct kf_dest_folder *folder)
 {
     kf_close_fd(&folder->blobs_fd);
     kf_close_fd(&folder->fd);
@@ -250,7 +250,7 @@ void kf_folder_fini(struct kf_folder *folder)
 
 /* Locks what is called oci-layout now: others may have replaced the file that we opened.
  * 1: done; 0: not yet; -1: errno. */
-static int try_lock(const struct kf_folder *folder, int *ret_fd)
+static int try_lock(const struct kf_dest_folder *folder, int *ret_fd)
 {
     kf_auto(kf_close_fd) int fd = openat(folder->fd, MARKER_NAME, O_RDWR | O_CLOEXEC);
     struct stat ours, named;
@@ -270,7 +270,7 @@ static int try_lock(const struct kf_folder *folder, int *ret_fd)
     return 1;
 }
 
-int kf_folder_lock(struct kf_folder *folder, struct kf_err *err)
+int kf_dest_folder_lock(struct kf_dest_folder *folder, struct kf_err *err)
 {
     const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
     int64_t deadline_ns = kf_deadline_ns(LOCK_NS);

@@ -12,7 +12,7 @@
 #include "oci/index_write.h"
 
 struct layout {
-    struct kf_folder folder;
+    struct kf_dest_folder folder;
     char *tag; /* NULL: none */
 };
 
@@ -31,7 +31,7 @@ static int put_manifest(struct kf_dest *dest, const void *json, size_t length,
 
     if (kf_dest_put(dest, json, length, digest, err) != 0)
         return -1;
-    lock = kf_folder_lock(&layout->folder, err);
+    lock = kf_dest_folder_lock(&layout->folder, err);
     if (lock < 0)
         return -1;
     if (kf_index_add(layout->folder.fd, "index.json", &entry, layout->tag, err) != 0)
@@ -43,14 +43,15 @@ static void close_layout(struct kf_dest *dest)
 {
     struct layout *layout = layout_of(dest);
 
-    kf_folder_fini(&layout->folder);
+    kf_dest_folder_fini(&layout->folder);
     free(layout->tag);
     free(layout);
 }
 
 static const struct kf_dest_ops layout_ops = {
-    kf_folder_has,     kf_folder_begin, kf_folder_write, kf_folder_commit,
-    kf_folder_abandon, put_manifest,    close_layout};
+    kf_dest_folder_has,    kf_dest_folder_begin,   kf_dest_folder_write,
+    kf_dest_folder_commit, kf_dest_folder_abandon, put_manifest,
+    close_layout};
 
 int kf_layout_create(struct kf_dest **ret, const struct kf_ref *ref, struct kf_err *err)
 {
@@ -62,7 +63,7 @@ int kf_layout_create(struct kf_dest **ret, const struct kf_ref *ref, struct kf_e
     }
     layout->folder.dest.ops = &layout_ops;
     layout->folder.dest.kind = "the layout";
-    if (kf_folder_open(&layout->folder, ref->dir, 0666, err) != 0) {
+    if (kf_dest_folder_open(&layout->folder, ref->dir, 0666, err) != 0) {
         close_layout(&layout->folder.dest);
         return -1;
     }

@@ -18,7 +18,7 @@
 #include "oci/index_write.h"
 
 struct store {
-    struct kf_folder folder;
+    struct kf_dest_folder folder;
     char *index_name, *tags_name;
     char *tag; /* NULL: none */
 };
@@ -40,7 +40,7 @@ static int put_manifest(struct kf_dest *dest, const void *json, size_t length,
     (void)artifact_type; /* kit's files do not have it */
     if (kf_dest_put(dest, json, length, digest, err) != 0)
         return -1;
-    lock = kf_folder_lock(&store->folder, err);
+    lock = kf_dest_folder_lock(&store->folder, err);
     if (lock < 0)
         return -1;
     rc = kf_index_add(fd, "index.json", &entry, NULL, err);
@@ -55,16 +55,20 @@ static void close_store(struct kf_dest *dest)
 {
     struct store *store = store_of(dest);
 
-    kf_folder_fini(&store->folder);
+    kf_dest_folder_fini(&store->folder);
     free(store->index_name);
     free(store->tags_name);
     free(store->tag);
     free(store);
 }
 
-static const struct kf_dest_ops store_ops = {
-    kf_folder_has,     kf_folder_begin, kf_folder_write, kf_folder_commit,
-    kf_folder_abandon, put_manifest,    close_store};
+static const struct kf_dest_ops store_ops = {kf_dest_folder_has,
+                                             kf_dest_folder_begin,
+                                             kf_dest_folder_write,
+                                             kf_dest_folder_commit,
+                                             kf_dest_folder_abandon,
+                                             put_manifest,
+                                             close_store};
 
 /* RFC 4648 section 5, padded; NULL: no memory. */
 static char *base64(const char *text)
@@ -156,7 +160,7 @@ int kf_store_create(struct kf_dest **ret, const struct kf_ref *ref, struct kf_er
              ? find_storage(&storage, err)
              : kf_fail(err, KF_E_NOMEM, "no memory for kit's store");
     if (rc == 0) /* as kit makes them: for their owner alone */
-        rc = kf_folder_open(&store->folder, storage, 0600, err);
+        rc = kf_dest_folder_open(&store->folder, storage, 0600, err);
     if (rc != 0) {
         close_store(&store->folder.dest);
         return -1;

@@ -11,50 +11,23 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "kitfile/kitfile_yaml.h"
-#include "layer/writer.h"
 #include "oci/dest.h"
 #include "oci/manifest.h"
 #include "oci/media.h"
-#include "pack/manifest_write.h"
-#include "pack/scan.h"
+#include "pack/packing.h"
 
 #define DEFAULT_CHUNK ((uint32_t)1 << 20)
 #define DEFAULT_LEVEL 3
 #define WEIGHTS_LEVEL 1
 #define LAYER_ATTEMPTS 3
-#define EPOCH "1970-01-01T00:00:00Z"
-#define TYPEFLAG_FILE 48 /* '0', as kit >= 1.15 writes it */
 
-/* What becomes of one entry of the Kitfile. */
-struct layer {
-    size_t entry;
-    struct kf_scan scan;
-    enum kf_toc_carrier carrier;
-    struct kf_written written;
-};
-
-struct packing {
-    const struct kf_pack_opts *opts;
-    struct kf_dest *dest;
-    int context_fd;
-    struct kf_kitfile_plan plan;
-    struct kf_ignore ignore;
-    char created[32]; /* "": not said */
-    struct layer *layers;
-    struct kf_out_layer *out; /* one a layer, and one for a TOC layer */
-    size_t layer_count, out_count;
-    uint64_t done, total;
-    const char *path; /* of the layer that is written */
-    uint64_t put_bytes;
-};
-
-static void layer_fini(struct layer *layer)
+static void layer_fini(struct kf_packing_layer *layer)
 {
     kf_scan_fini(&layer->scan);
     kf_written_fini(&layer->written);
 }
 
-static void packing_fini(struct packing *packing)
+static void packing_fini(struct kf_packing *packing)
 {
     for (size_t i = 0; i < packing->layer_count; i++)
         layer_fini(&packing->layers[i]);
@@ -70,7 +43,7 @@ static void packing_fini(struct packing *packing)
     kf_close_fd(&packing->context_fd);
 }
 
-static void warn(const struct packing *packing, const char *line)
+static void warn(const struct kf_packing *packing, const char *line)
 {
     if (packing->opts->warn)
         packing->opts->warn(packing->opts->arg, line);
@@ -83,7 +56,7 @@ static int no_memory(struct kf_err *err)
 
 /* ---- what is asked for ---- */
 
-static int load_default_kitfile(const struct packing *packing, struct kf_buf *ret,
+static int load_default_kitfile(const struct kf_packing *packing, struct kf_buf *ret,
                                 struct kf_err *err)
 {
     static const char *const names[] = {"Kitfile", "kitfile", ".kitfile"};
@@ -110,7 +83,7 @@ static int load_stdin(struct kf_buf *ret, struct kf_err *err)
     return got == 0 ? 0 : kf_fail_errno(err, "cannot read the Kitfile from stdin");
 }
 
-static int load_plan(struct packing *packing, struct kf_err *err)
+static int load_plan(struct kf_packing *packing, struct kf_err *err)
 {
     const struct kf_pack_opts *opts = packing->opts;
     struct kf_buf yaml;
@@ -130,7 +103,7 @@ static int load_plan(struct packing *packing, struct kf_err *err)
     return rc;
 }
 
-static int load_ignore(struct packing *packing, struct kf_err *err)
+static int load_ignore(struct kf_packing *packing, struct kf_err *err)
 {
     struct kf_buf text;
     int rc;
@@ -143,7 +116,7 @@ static int load_ignore(struct packing *packing, struct kf_err *err)
     return rc == 0 ? 0 : kf_fail_wrap(err, ".kitignore");
 }
 
-static int check_options(const struct packing *packing, struct kf_err *err)
+static int check_options(const struct kf_packing *packing, struct kf_err *err)
 {
     const struct kf_pack_opts *opts = packing->opts;
 
@@ -169,8 +142,8 @@ static bool is_single_file(const struct kf_scan *scan, const char *path)
 }
 
 /* A raw blob is one file, and never empty: kit hangs on those. */
-static enum kf_toc_carrier carrier_for(const struct packing *packing,
-                                       const struct layer *layer)
+static enum kf_toc_carrier carrier_for(const struct kf_packing *packing,
+                                       const struct kf_packing_layer *layer)
 {
     const struct kf_plan_entry *entry = &packing->plan.entries[layer->entry];
     bool raw = packing->opts->raw || entry->kind == KF_ENTRY_MCP;
@@ -181,7 +154,7 @@ static enum kf_toc_carrier carrier_for(const struct packing *packing,
                                                           : KF_CARRIER_TAR;
 }
 
-static int scan_layers(struct packing *packing, struct kf_err *err)
+static int scan_layers(struct kf_packing *packing, struct kf_err *err)
 {
     struct kf_scan_opts opts = {.context_fd = packing->context_fd,
                                 .plan = &packing->plan,
@@ -195,7 +168,7 @@ static int scan_layers(struct packing *packing, struct kf_err *err)
         return no_memory(err);
     for (size_t i = 0; i < packing->plan.entry_count; i++) {
         const struct kf_plan_entry *entry = &packing->plan.entries[i];
-        struct layer *layer = &packing->layers[packing->layer_count];
+        struct kf_packing_layer *layer = &packing->layers[packing->layer_count];
 
         if (entry->is_reference)
             continue;
@@ -214,14 +187,23 @@ static int scan_layers(struct packing *packing, struct kf_err *err)
 
 /* ---- layers ---- */
 
+struct blob_sink {
+    const struct kf_pack_opts *opts;
+    struct kf_dest_blob *blob;
+};
+
 static int put_piece(void *arg, const void *data, size_t length, struct kf_err *err)
 {
-    return kf_dest_write(arg, data, length, err);
+    const struct blob_sink *sink = arg;
+
+    if (sink->opts->stopped && sink->opts->stopped(sink->opts->arg))
+        return kf_fail(err, KF_E_CANCELLED, "interrupted");
+    return kf_dest_write(sink->blob, data, length, err);
 }
 
 static void note_progress(void *arg, uint64_t bytes)
 {
-    struct packing *packing = arg;
+    struct kf_packing *packing = arg;
 
     /* Headers and padding are counted by the writer, but not in what there is to do. */
     packing->done = kf_min_u64(packing->done + bytes, packing->total);
@@ -229,19 +211,21 @@ static void note_progress(void *arg, uint64_t bytes)
                             packing->total);
 }
 
-static bool has_toc(const struct packing *packing, enum kf_toc_carrier carrier)
+static bool has_toc(const struct kf_packing *packing, enum kf_toc_carrier carrier)
 {
     /* A ModelPack config has a diffId for each layer: no room for one of TOCs. */
     return !packing->opts->no_toc &&
            (carrier == KF_CARRIER_TAR_ZSTD || !packing->opts->model_pack);
 }
 
-static int write_once(struct packing *packing, struct layer *layer, struct kf_err *err)
+static int write_once(struct kf_packing *packing, struct kf_packing_layer *layer,
+                      struct kf_err *err)
 {
     const struct kf_pack_opts *opts = packing->opts;
     struct kf_dest_blob *blob = kf_dest_begin(packing->dest, err);
     const struct kf_pack_reader reader = {kf_scan_read, &packing->context_fd};
-    const struct kf_pack_sink sink = {put_piece, blob};
+    struct blob_sink out = {opts, blob};
+    const struct kf_pack_sink sink = {put_piece, &out};
     const struct kf_writer_opts writer = {
         .carrier = layer->carrier,
         .chunk_size = opts->chunk_size ? opts->chunk_size : DEFAULT_CHUNK,
@@ -264,7 +248,8 @@ static int write_once(struct packing *packing, struct layer *layer, struct kf_er
     return kf_dest_commit(blob, &layer->written.digest, err);
 }
 
-static int write_layer(struct packing *packing, struct layer *layer, struct kf_err *err)
+static int write_layer(struct kf_packing *packing, struct kf_packing_layer *layer,
+                       struct kf_err *err)
 {
     const char *path = packing->plan.entries[layer->entry].clean;
     uint64_t done = packing->done;
@@ -281,21 +266,22 @@ static int write_layer(struct packing *packing, struct layer *layer, struct kf_e
 }
 
 /* kit finds raw layers by their digests, and cannot unpack two equal ones. */
-static bool equals_earlier_raw(const struct packing *packing, const struct layer *layer)
+static bool equals_earlier_raw(const struct kf_packing *packing,
+                               const struct kf_packing_layer *layer)
 {
-    for (const struct layer *other = packing->layers; other < layer; other++)
+    for (const struct kf_packing_layer *other = packing->layers; other < layer; other++)
         if (other->carrier == KF_CARRIER_RAW &&
             kf_digest_equal(&other->written.digest, &layer->written.digest))
             return true;
     return false;
 }
 
-static int write_layers(struct packing *packing, struct kf_err *err)
+static int write_layers(struct kf_packing *packing, struct kf_err *err)
 {
     char line[512];
 
     for (size_t i = 0; i < packing->layer_count; i++) {
-        struct layer *layer = &packing->layers[i];
+        struct kf_packing_layer *layer = &packing->layers[i];
         const struct kf_plan_entry *entry = &packing->plan.entries[layer->entry];
 
         if (write_layer(packing, layer, err) != 0)
@@ -316,138 +302,9 @@ static int write_layers(struct packing *packing, struct kf_err *err)
     return 0;
 }
 
-/* ---- descriptors ---- */
-
-static const struct {
-    enum kf_base base;
-    const char *kind;
-} kinds[] = {
-    [KF_ENTRY_MODEL] = {KF_BASE_MODEL, "model"},
-    [KF_ENTRY_PART] = {KF_BASE_MODELPART, "part"},
-    [KF_ENTRY_CODE] = {KF_BASE_CODE, "code"},
-    [KF_ENTRY_DATASET] = {KF_BASE_DATASET, "dataset"},
-    [KF_ENTRY_DOCS] = {KF_BASE_DOCS, "docs"},
-    [KF_ENTRY_PROMPT] = {KF_BASE_CODE, "prompt"},
-    [KF_ENTRY_MCP] = {KF_BASE_MCPB, "MCP server"},
-};
-
-/* What a raw blob does not say about its file, as kit writes it. */
-static int describe_raw(const struct packing *packing, const struct layer *layer,
-                        struct kf_out_layer *out, struct kf_err *err)
-{
-    const struct kf_pack_entry *file = &layer->scan.entries[layer->scan.count - 1];
-    const char *slash = strrchr(file->name, '/');
-    struct kf_file_metadata metadata = {
-        .name = slash ? slash + 1 : file->name,
-        .mode = file->is_executable ? 0755 : 0644,
-        .size = file->size,
-        .mtime = packing->created[0] ? packing->created : EPOCH,
-        .typeflag = TYPEFLAG_FILE,
-    };
-
-    out->metadata = kf_out_metadata(&metadata, err);
-    return out->metadata ? 0 : -1;
-}
-
-static int describe(const struct packing *packing, const struct layer *layer,
-                    struct kf_out_layer *out, struct kf_err *err)
-{
-    const struct kf_plan_entry *entry = &packing->plan.entries[layer->entry];
-    struct kf_media media = {
-        .family = packing->opts->model_pack ? KF_FAMILY_MODELPACK : KF_FAMILY_MODELKIT,
-        .base = kinds[entry->kind].base,
-        .pack = layer->carrier == KF_CARRIER_RAW ? KF_PACK_RAW : KF_PACK_TAR,
-        .compression = layer->carrier == KF_CARRIER_TAR_ZSTD ? KF_COMPRESSION_ZSTD
-                                                             : KF_COMPRESSION_NONE,
-    };
-
-    *out = (struct kf_out_layer){.digest = layer->written.digest,
-                                 .diff_id = layer->written.diff_id,
-                                 .size = layer->written.size,
-                                 .filepath = strdup(entry->clean),
-                                 .is_prompt = entry->kind == KF_ENTRY_PROMPT};
-    (void)kf_media_format_layer(media, out->media_type);
-    if (!out->filepath)
-        return no_memory(err);
-    return layer->carrier == KF_CARRIER_RAW ? describe_raw(packing, layer, out, err) : 0;
-}
-
-static int link_toc(const struct kf_toc_link *link, struct kf_out_layer *out,
-                    struct kf_err *err)
-{
-    struct kf_buf text;
-    int rc;
-
-    kf_buf_init(&text, 512);
-    rc = kf_toc_link_format(link, &text, err);
-    if (rc == 0)
-        out->toc = (char *)kf_buf_take(&text, NULL);
-    kf_buf_fini(&text);
-    return rc;
-}
-
-/* The TOCs of all layers that cannot carry their own, one after the other. */
-static int put_toc_layer(struct packing *packing, struct kf_digest *ret,
-                         struct kf_err *err)
-{
-    struct kf_out_layer *out = &packing->out[packing->layer_count];
-    struct kf_hasher *hasher = kf_hasher_new(err);
-    struct kf_dest_blob *blob = hasher ? kf_dest_begin(packing->dest, err) : NULL;
-    int rc = blob ? 0 : -1;
-
-    for (size_t i = 0; rc == 0 && i < packing->layer_count; i++) {
-        struct kf_written *written = &packing->layers[i].written;
-
-        if (!written->area)
-            continue;
-        written->link.area_offset = out->size;
-        rc = kf_hasher_update(hasher, written->area->data, written->area->length, err);
-        if (rc == 0)
-            rc = kf_dest_write(blob, written->area->data, written->area->length, err);
-        out->size += written->area->length;
-    }
-    if (rc == 0)
-        rc = kf_hasher_finish(hasher, ret, err);
-    kf_hasher_free(hasher);
-    if (rc != 0) {
-        kf_dest_abandon(blob);
-        return kf_fail_wrap(err, "layer of the tables of contents");
-    }
-    out->digest = out->diff_id = *ret;
-    (void)snprintf(out->media_type, sizeof(out->media_type), "%s", KF_MEDIA_TOC);
-    packing->out_count++;
-    return kf_dest_commit(blob, ret, err);
-}
-
-static int describe_layers(struct packing *packing, struct kf_err *err)
-{
-    struct kf_digest toc = {0};
-    bool toc_layer = false;
-
-    for (size_t i = 0; i < packing->layer_count; i++) {
-        packing->out_count = i + 1;
-        if (describe(packing, &packing->layers[i], &packing->out[i], err) != 0)
-            return -1;
-        toc_layer |= packing->layers[i].written.area != NULL;
-    }
-    if (toc_layer && put_toc_layer(packing, &toc, err) != 0)
-        return -1;
-    for (size_t i = 0; i < packing->layer_count; i++) {
-        struct kf_written *written = &packing->layers[i].written;
-
-        if (!written->has_toc)
-            continue;
-        if (!written->link.embedded)
-            written->link.blob = toc;
-        if (link_toc(&written->link, &packing->out[i], err) != 0)
-            return -1;
-    }
-    return 0;
-}
-
 /* ---- config and manifest ---- */
 
-static int put_bytes(struct packing *packing, const struct kf_buf *bytes,
+static int put_bytes(struct kf_packing *packing, const struct kf_buf *bytes,
                      struct kf_digest *ret_digest, struct kf_err *err)
 {
     packing->put_bytes += bytes->length;
@@ -456,7 +313,7 @@ static int put_bytes(struct packing *packing, const struct kf_buf *bytes,
     return kf_dest_put(packing->dest, bytes->data, bytes->length, ret_digest, err);
 }
 
-static int put_manifest(struct packing *packing, const struct kf_buf *kitfile,
+static int put_manifest(struct kf_packing *packing, const struct kf_buf *kitfile,
                         const struct kf_buf *config, struct kf_digest *ret,
                         struct kf_err *err)
 {
@@ -491,7 +348,7 @@ static int put_manifest(struct packing *packing, const struct kf_buf *kitfile,
     return rc;
 }
 
-static int finish(struct packing *packing, struct kf_digest *ret, struct kf_err *err)
+static int finish(struct kf_packing *packing, struct kf_digest *ret, struct kf_err *err)
 {
     const char *created = packing->created[0] ? packing->created : NULL;
     struct kf_buf kitfile, config;
@@ -518,7 +375,7 @@ static int finish(struct packing *packing, struct kf_digest *ret, struct kf_err 
 
 /* ---- all of it ---- */
 
-static int summarize(const struct packing *packing, struct kf_packed *ret,
+static int summarize(const struct kf_packing *packing, struct kf_packed *ret,
                      struct kf_err *err)
 {
     ret->layers = calloc(packing->layer_count + 1, sizeof(*ret->layers));
@@ -526,11 +383,11 @@ static int summarize(const struct packing *packing, struct kf_packed *ret,
         return no_memory(err);
     ret->size = packing->put_bytes;
     for (size_t i = 0; i < packing->layer_count; i++) {
-        const struct layer *layer = &packing->layers[i];
+        const struct kf_packing_layer *layer = &packing->layers[i];
         const struct kf_plan_entry *entry = &packing->plan.entries[layer->entry];
         struct kf_packed_layer *to = &ret->layers[ret->layer_count++];
 
-        *to = (struct kf_packed_layer){.kind = kinds[entry->kind].kind,
+        *to = (struct kf_packed_layer){.kind = kf_packing_kind(entry->kind),
                                        .path = strdup(entry->clean),
                                        .chunks = layer->written.chunk_count,
                                        .stored_chunks = layer->written.stored_chunks,
@@ -547,7 +404,7 @@ static int summarize(const struct packing *packing, struct kf_packed *ret,
     return 0;
 }
 
-static int prepare(struct packing *packing, struct kf_err *err)
+static int prepare(struct kf_packing *packing, struct kf_err *err)
 {
     bool set;
 
@@ -569,15 +426,15 @@ int kf_pack(struct kf_packed *ret, const struct kf_pack_opts *opts, struct kf_de
             struct kf_err *err)
 {
     struct kf_err own_err;
-    kf_auto(packing_fini) struct packing packing = {
+    kf_auto(packing_fini) struct kf_packing packing = {
         .opts = opts, .dest = dest, .context_fd = -1};
 
     if (!err)
         err = &own_err; /* what went wrong decides here what is tried */
     memset(ret, 0, sizeof(*ret));
     if (prepare(&packing, err) != 0 || write_layers(&packing, err) != 0 ||
-        describe_layers(&packing, err) != 0 || finish(&packing, &ret->digest, err) != 0 ||
-        summarize(&packing, ret, err) != 0) {
+        kf_packing_describe(&packing, err) != 0 ||
+        finish(&packing, &ret->digest, err) != 0 || summarize(&packing, ret, err) != 0) {
         kf_packed_fini(ret);
         return -1;
     }

@@ -32,6 +32,8 @@ struct kf_pack_opts {
      * layer that is written. One thread at a time. */
     void (*warn)(void *arg, const char *line);
     void (*progress)(void *arg, const char *path, uint64_t done, uint64_t total);
+    /* Asked between chunks, on any thread: true ends the packing with KF_E_CANCELLED. */
+    bool (*stopped)(void *arg);
     void *arg;
 };
 

@@ -1,0 +1,42 @@
+/*
+ * What the files of packing share; private to src/pack.
+ */
+#ifndef KF_PACK_PACKING_H
+#define KF_PACK_PACKING_H
+
+#include "kitfile/kitignore.h"
+#include "layer/writer.h"
+#include "pack/manifest_write.h"
+#include "pack/pack.h"
+#include "pack/scan.h"
+
+/* What becomes of one entry of the Kitfile. */
+struct kf_packing_layer {
+    size_t entry;
+    struct kf_scan scan;
+    enum kf_toc_carrier carrier;
+    struct kf_written written;
+};
+
+struct kf_packing {
+    const struct kf_pack_opts *opts;
+    struct kf_dest *dest;
+    int context_fd;
+    struct kf_kitfile_plan plan;
+    struct kf_ignore ignore;
+    char created[32]; /* "": not said */
+    struct kf_packing_layer *layers;
+    struct kf_out_layer *out; /* one a layer, and one for a TOC layer */
+    size_t layer_count, out_count;
+    uint64_t done, total;
+    const char *path; /* of the layer that is written */
+    uint64_t put_bytes;
+};
+
+const char *kf_packing_kind(enum kf_entry_kind kind); /* "model" ...; static */
+
+/* The descriptors of all layers that were written; puts the layer of TOCs where one is
+ * needed. */
+int kf_packing_describe(struct kf_packing *packing, struct kf_err *err);
+
+#endif
