@@ -42,6 +42,16 @@ const struct kf_verb kf_verb_table[] = {
      kf_verb_list},
     {"status", KF_V_STATUS, "[DIR]", 0, 1, "Show mounts, their state and progress", NULL,
      kf_verb_status},
+    {"inspect", KF_V_INSPECT, "REF", 1, 1,
+     "Print manifest, config and digest of a kit as JSON",
+     "  kitfs inspect REF --layers      how each layer is read, and what of it is "
+     "checked\n"
+     "  kitfs inspect REF --toc         the tables of contents, every file and chunk\n",
+     kf_verb_inspect},
+    {"verify", KF_V_VERIFY, "REF", 1, 1, "Download a whole kit and check every digest",
+     "Blobs, chunks, archives against their tables of contents, unpacked contents; each\n"
+     "thing that is wrong is a line, and the exit code 1.\n",
+     kf_verb_verify},
     {"pack", KF_V_PACK, "DIR", 1, 1, "Pack a directory with a Kitfile into a ModelKit",
      "Layers are seekable: what packs so can be mounted and read lazily, and each chunk "
      "is\n"

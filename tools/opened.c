@@ -63,27 +63,34 @@ char *kf_ref_with_tag(const char *text, bool quiet, struct kf_err *err)
     return result;
 }
 
-int kf_opened_open(struct kf_opened *ret, const struct kf_options *options,
-                   struct kf_err *err)
+static void open_store(struct kf_opened *opened, const struct kf_options *options)
 {
     struct kf_store_opts cache;
+    struct kf_err err = {0};
+
+    kf_cache_from_options(&cache, options);
+    cache.stats = &opened->stats;
+    if (kf_store_open(&opened->store, &cache, &err) == 0)
+        return;
+    opened->store = NULL;
+    if (!options->quiet)
+        fprintf(stderr, "[WARN ] Nothing is cached: %s\n", err.message);
+}
+
+static int open_all(struct kf_opened *ret, const struct kf_options *options, bool cached,
+                    struct kf_err *err)
+{
     struct kf_kit_opts kit;
-    struct kf_err cache_err = {0};
 
     *ret = (struct kf_opened){0};
-    kf_cache_from_options(&cache, options);
-    cache.stats = &ret->stats;
     ret->ref = kf_ref_with_tag(options->args[0], options->quiet, err);
     ret->workq = ret->ref ? kf_workq_new(WORK_THREADS, err) : NULL;
     if (!ret->workq) {
         kf_opened_close(ret);
         return -1;
     }
-    if (kf_store_open(&ret->store, &cache, &cache_err) != 0) {
-        ret->store = NULL;
-        if (!options->quiet)
-            fprintf(stderr, "[WARN ] Nothing is cached: %s\n", cache_err.message);
-    }
+    if (cached)
+        open_store(ret, options);
     kf_kit_from_options(&kit, options);
     kit.ref = ret->ref;
     kit.workq = ret->workq;
@@ -95,6 +102,18 @@ int kf_opened_open(struct kf_opened *ret, const struct kf_options *options,
         return -1;
     }
     return 0;
+}
+
+int kf_opened_open(struct kf_opened *ret, const struct kf_options *options,
+                   struct kf_err *err)
+{
+    return open_all(ret, options, true, err);
+}
+
+int kf_opened_open_uncached(struct kf_opened *ret, const struct kf_options *options,
+                            struct kf_err *err)
+{
+    return open_all(ret, options, false, err);
 }
 
 void kf_opened_close(struct kf_opened *opened)
@@ -159,6 +178,19 @@ void kf_make_plain(char *text)
     for (; *text; text++)
         if ((unsigned char)*text < 0x20 || *text == 0x7f)
             *text = '?';
+}
+
+json_t *kf_json_name(const char *name, size_t length)
+{
+    json_t *text = json_stringn(name, length);
+    kf_auto(kf_free) char *plain = text ? NULL : strndup(name, length);
+
+    if (!plain)
+        return text;
+    for (char *c = plain; *c; c++)
+        if ((unsigned char)*c >= 0x80)
+            *c = '?';
+    return json_string(plain);
 }
 
 void kf_print_json(const json_t *json)

@@ -24,6 +24,9 @@ struct kf_opened {
 
 int kf_opened_open(struct kf_opened *ret, const struct kf_options *options,
                    struct kf_err *err);
+/* The same, without looking into a cache or keeping anything. */
+int kf_opened_open_uncached(struct kf_opened *ret, const struct kf_options *options,
+                            struct kf_err *err);
 void kf_opened_close(struct kf_opened *opened);
 
 void kf_net_from_options(struct kf_net_opts *ret, const struct kf_options *options);
@@ -44,6 +47,10 @@ int kf_report_ref(const char *what, const struct kf_options *options,
 
 /* Text of others for a terminal: control characters become '?'. */
 void kf_make_plain(char *text);
+
+/* A name of others; one that is not UTF-8 has no JSON form: its other bytes become '?'.
+ */
+json_t *kf_json_name(const char *name, size_t length);
 
 /* Indented, on stdout. */
 void kf_print_json(const json_t *json);

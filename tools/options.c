@@ -9,10 +9,13 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-#define NETWORK (KF_V_MOUNT | KF_V_LS | KF_V_CAT | KF_V_LIST | KF_V_DOCTOR | KF_V_PACK)
+#define NETWORK                                                              \
+    (KF_V_MOUNT | KF_V_LS | KF_V_CAT | KF_V_LIST | KF_V_DOCTOR | KF_V_PACK | \
+     KF_V_VERIFY | KF_V_INSPECT)
 #define READING (KF_V_MOUNT | KF_V_LS | KF_V_CAT)
+#define OPENING (READING | KF_V_VERIFY | KF_V_INSPECT)
 #define CACHE (READING | KF_V_DOCTOR)
-#define LONG KF_V_PACK
+#define LONG (KF_V_PACK | KF_V_VERIFY)
 #define ALL (~0u)
 #define FIELD(name) offsetof(struct kf_options, name)
 
@@ -27,13 +30,13 @@ const struct kf_option kf_option_table[] = {
      NULL, "of the cache's file system stays free"},
     {"prefetch", 0, KF_OPT_TEXT, "WHAT", FIELD(prefetch), KF_V_MOUNT, "auto", "none|auto",
      "what is fetched unasked; as yet, both do what sequential readers need next"},
-    {"connections", 0, KF_OPT_COUNT, "N", FIELD(connections), READING, "8", NULL,
+    {"connections", 0, KF_OPT_COUNT, "N", FIELD(connections), OPENING, "8", NULL,
      "requests to a registry at the same time"},
-    {"read-timeout", 0, KF_OPT_DURATION, "TIME", FIELD(read_timeout_ns), READING, "5m",
+    {"read-timeout", 0, KF_OPT_DURATION, "TIME", FIELD(read_timeout_ns), OPENING, "5m",
      NULL, "how long a read waits for a registry that gives nothing, as 30s or 5m"},
     {"readahead", 0, KF_OPT_SIZE, "SIZE", FIELD(readahead_bytes), KF_V_MOUNT, "1M", NULL,
      "the kernel's readahead for the mount (root only)"},
-    {"memory", 0, KF_OPT_SIZE, "SIZE", FIELD(memory_bytes), READING, "160M", NULL,
+    {"memory", 0, KF_OPT_SIZE, "SIZE", FIELD(memory_bytes), OPENING, "160M", NULL,
      "for data on its way from the registry to readers and cache"},
     {"offline", 0, KF_OPT_FLAG, NULL, FIELD(offline), READING, NULL, NULL,
      "use nothing but the cache"},
@@ -65,12 +68,16 @@ const struct kf_option kf_option_table[] = {
      "mode, size and name of each"},
     {"recursive", 'R', KF_OPT_FLAG, NULL, FIELD(recursive), KF_V_LS, NULL, NULL,
      "folders below too"},
-    {"json", 0, KF_OPT_FLAG, NULL, FIELD(json), KF_V_LS | KF_V_STATUS | KF_V_DOCTOR, NULL,
-     NULL, "for programs"},
+    {"json", 0, KF_OPT_FLAG, NULL, FIELD(json),
+     KF_V_LS | KF_V_STATUS | KF_V_DOCTOR | KF_V_VERIFY, NULL, NULL, "for programs"},
     {"offset", 0, KF_OPT_SIZE, "N", FIELD(offset), KF_V_CAT, "0", NULL,
      "first byte to write"},
     {"length", 0, KF_OPT_SIZE, "N", FIELD(length), KF_V_CAT, NULL, NULL,
      "bytes to write (all)"},
+    {"layers", 0, KF_OPT_FLAG, NULL, FIELD(layers), KF_V_INSPECT, NULL, NULL,
+     "a table of how each layer is read"},
+    {"toc", 0, KF_OPT_FLAG, NULL, FIELD(whole_toc), KF_V_INSPECT, NULL, NULL,
+     "the tables of contents, with every file and chunk"},
     {"tag", 't', KF_OPT_TEXT, "REF", FIELD(tag), KF_V_PACK, NULL, NULL,
      "where the kit goes: REPOSITORY[:TAG] in kit's local store, oci:DIR[:TAG], or with "
      "--push a registry's"},
@@ -96,6 +103,10 @@ const struct kf_option kf_option_table[] = {
      "leave out what other readers of seekable zstd use (for kit on one processor)"},
     {"annotation", 0, KF_OPT_TEXTS, "KEY=VALUE", FIELD(annotations), KF_V_PACK, NULL,
      NULL, "of the manifest; may be given several times"},
+    {"check", 0, KF_OPT_TEXT, "WHEN", FIELD(check), KF_V_PACK, "auto",
+     "auto|always|never",
+     "read back and verify what was written; auto: layers up to 1 GiB in a layout "
+     "folder"},
     {"metadata-file", 0, KF_OPT_TEXT, "FILE", FIELD(metadata_file), KF_V_PACK, NULL, NULL,
      "write digest, size and layers there, as JSON"},
     {"progress", 0, KF_OPT_TEXT, "WHETHER", FIELD(progress), LONG, "auto", "auto|none",

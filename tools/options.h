@@ -56,6 +56,8 @@ struct kf_options {
     bool recursive;
     bool json;
     uint64_t offset, length;
+    bool layers;
+    bool whole_toc;
     /* packing */
     char *tag;
     char *file;
@@ -70,6 +72,7 @@ struct kf_options {
     bool no_seek_table;
     struct kf_strings annotations;
     char *metadata_file;
+    char *check;
     /* output */
     char *progress;
     char *log_level;
@@ -95,6 +98,8 @@ enum kf_verb_bit {
     KF_V_COMPLETION = 1 << 8,
     KF_V_HELP = 1 << 9,
     KF_V_PACK = 1 << 10,
+    KF_V_VERIFY = 1 << 11,
+    KF_V_INSPECT = 1 << 12,
 };
 
 enum kf_option_type {

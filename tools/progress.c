@@ -21,28 +21,31 @@ void kf_progress_init(struct kf_progress *progress, const struct kf_options *opt
     progress->next_ns = progress->started_ns + (progress->terminal ? BAR_NS : LINE_NS);
 }
 
-static double seconds_since(const struct kf_progress *progress)
+static double seconds_until(const struct kf_progress *progress, int64_t until_ns)
 {
-    double seconds = (double)(kf_now_ns() - progress->started_ns) / (double)KF_NS_PER_S;
+    double seconds = (double)(until_ns - progress->started_ns) / (double)KF_NS_PER_S;
 
     return seconds > 0.001 ? seconds : 0.001;
 }
 
-char *kf_progress_rate(const struct kf_progress *progress, uint64_t bytes, char out[40])
+char *kf_progress_rate(const struct kf_progress *progress, int64_t until_ns,
+                       uint64_t bytes, char out[40])
 {
     char size[32];
 
-    (void)snprintf(out, 40, "%s/s",
-                   kf_format_size((uint64_t)((double)bytes / seconds_since(progress)),
-                                  size)); /* fits */
+    (void)snprintf(
+        out, 40, "%s/s",
+        kf_format_size((uint64_t)((double)bytes / seconds_until(progress, until_ns)),
+                       size)); /* fits */
     return out;
 }
 
 static void format_left(const struct kf_progress *progress, uint64_t done, uint64_t total,
                         char out[32])
 {
-    double left =
-        done ? seconds_since(progress) / (double)done * (double)(total - done) : 0;
+    double left = done ? seconds_until(progress, kf_now_ns()) / (double)done *
+                             (double)(total - done)
+                       : 0;
     unsigned seconds = left < 359999 ? (unsigned)left : 359999;
 
     (void)snprintf(out, 32, "%u:%02u:%02u", seconds / 3600, seconds / 60 % 60,
@@ -65,7 +68,7 @@ void kf_progress_show(struct kf_progress *progress, const char *name, uint64_t d
             progress->terminal ? "\r" : "", NAME_WIDTH, plain,
             total ? (unsigned)((double)done / (double)total * 100) : 100,
             kf_format_size(done, size_done), kf_format_size(total, size_total),
-            kf_progress_rate(progress, done, rate), left,
+            kf_progress_rate(progress, now, done, rate), left,
             progress->terminal ? "\033[K" : "\n");
     progress->drawn = progress->terminal;
 }

@@ -22,7 +22,8 @@ void kf_progress_show(struct kf_progress *progress, const char *name, uint64_t d
                       uint64_t total);
 /* Takes the bar away, for a line of text or for good. */
 void kf_progress_clear(struct kf_progress *progress);
-/* Bytes in the time since init, as "1.2 GiB/s"; `out` is returned. */
-char *kf_progress_rate(const struct kf_progress *progress, uint64_t bytes, char out[40]);
+/* Bytes in the time from init to `until_ns`, as "1.2 GiB/s"; `out` is returned. */
+char *kf_progress_rate(const struct kf_progress *progress, int64_t until_ns,
+                       uint64_t bytes, char out[40]);
 
 #endif

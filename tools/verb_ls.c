@@ -30,25 +30,12 @@ static void print_mode(const struct kf_node *node)
     printf("%s %13llu ", text, (unsigned long long)node->size);
 }
 
-/* A name that is not UTF-8 has no JSON form: its other bytes are replaced. */
-static json_t *json_of_path(char *path)
-{
-    json_t *text = json_string(path);
-
-    if (text)
-        return text;
-    for (char *c = path; *c; c++)
-        if ((unsigned char)*c >= 0x80)
-            *c = '?';
-    return json_string(path);
-}
-
 static int add_json(struct listing *listing, const struct kf_node *node, char *path)
 {
-    json_t *item = json_pack("{s:o, s:s, s:I, s:i, s:I}", "path", json_of_path(path),
-                             "type", node->type == KF_TYPE_DIR ? "dir" : "file", "size",
-                             (json_int_t)node->size, "mode", (int)node->mode, "mtime",
-                             (json_int_t)node->mtime);
+    json_t *item = json_pack(
+        "{s:o, s:s, s:I, s:i, s:I}", "path", kf_json_name(path, strlen(path)), "type",
+        node->type == KF_TYPE_DIR ? "dir" : "file", "size", (json_int_t)node->size,
+        "mode", (int)node->mode, "mtime", (json_int_t)node->mtime);
 
     return item ? json_array_append_new(listing->array, item) : -1;
 }

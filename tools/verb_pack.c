@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/workq.h"
+#include "kit/verify.h"
 #include "oci/dest.h"
 #include "opened.h"
 #include "options.h"
@@ -17,12 +18,14 @@
 #define PACK_TIMEOUT (60 * KF_NS_PER_S)
 #define LEVEL_LIMIT 19u
 #define INTERRUPTED 130
+#define CHECKED_LAYER (UINT64_C(1) << 30) /* docs/formats/layer.md section 7, rule 5 */
 
 static volatile sig_atomic_t interrupted;
 
 struct packer {
     const struct kf_options *options;
     struct kf_progress progress;
+    int64_t packed_ns; /* when all was written */
 };
 
 static void on_signal(int number)
@@ -156,7 +159,7 @@ static void print_summary(const struct kf_packed *packed, const struct packer *p
     printf(" -> %s", kf_format_size(packed->size, text));
     if (bytes > 0)
         printf(" (%.2f), %s", (double)packed->size / (double)bytes,
-               kf_progress_rate(&packer->progress, bytes, rate));
+               kf_progress_rate(&packer->progress, packer->packed_ns, bytes, rate));
     printf("\n%s\n", digest);
 }
 
@@ -194,6 +197,55 @@ static int write_metadata(const struct kf_packed *packed, const struct kf_ref *r
 
     json_decref(root);
     return rc == 0 ? 0 : kf_fail(err, KF_E_IO, "cannot write '%s'", path);
+}
+
+/* ---- reading back ---- */
+
+static void on_problem(void *arg, const char *blob, const char *line)
+{
+    struct packer *packer = arg;
+
+    kf_progress_clear(&packer->progress);
+    fprintf(stderr, "[ERROR] %s: %s\n", blob, line);
+}
+
+/* What was put there, by its digest: a tag may have moved since. */
+static int check_written(const struct kf_packed *packed, const struct kf_ref *ref,
+                         struct packer *packer, struct kf_err *err)
+{
+    const struct kf_options *options = packer->options;
+    struct kf_kit_verify_opts opts = {
+        .timeout_ns = options->read_timeout_ns,
+        .layer_limit = is(options->check, "always") ? 0 : CHECKED_LAYER,
+        .problem = on_problem,
+        .progress = show,
+        .arg = packer};
+    char digest[KF_DIGEST_TEXT_SIZE];
+    kf_auto(kf_free) char *name = kf_ref_format_name(ref), *text = NULL;
+    struct kf_options reading = *options;
+    struct kf_opened opened;
+    uint64_t problems;
+
+    if (!name ||
+        asprintf(&text, "%s@%s", name, kf_digest_format(&packed->digest, digest)) < 0) {
+        text = NULL;
+        return kf_fail(err, KF_E_NOMEM, "no memory to check what was packed");
+    }
+    reading.args[0] = text;
+    if (kf_opened_open_uncached(&opened, &reading, err) != 0)
+        return kf_fail_wrap(err, "what was packed cannot be read back");
+    problems = kf_kit_verify(opened.kit, &opts);
+    kf_opened_close(&opened);
+    return problems == 0 ? 0
+                         : kf_fail(err, KF_E_CORRUPT,
+                                   "what was packed is not what its digests say");
+}
+
+static bool is_checked(const struct kf_options *options, const struct kf_ref *ref)
+{
+    if (is(options->check, "always"))
+        return true;
+    return is(options->check, "auto") && ref->where == KF_REF_LAYOUT;
 }
 
 /* ---- all of it ---- */
@@ -237,6 +289,9 @@ int kf_verb_pack(const struct kf_options *options)
     catch_signals();
     kf_progress_init(&packer.progress, options);
     rc = pack_to(&packed, &ref, &packer, &err);
+    packer.packed_ns = kf_now_ns();
+    if (rc == 0 && is_checked(options, &ref))
+        rc = check_written(&packed, &ref, &packer, &err);
     kf_progress_clear(&packer.progress);
     if (rc == 0)
         print_summary(&packed, &packer);

@@ -63,7 +63,8 @@ void kf_feed_unref(
     20 /* chunks one read may touch: 1 MiB over chunks of 64 KiB, + ends */
 
 /* A read of the object, embedded in the caller's request. Before it is used `feed` is
- * NULL and `cancelled` false. */
+ * NULL and `cancelled` false. When `done` has run it may be used again as it is, with
+ * another range; once cancelled it stays so. */
 struct kf_read {
     uint64_t offset;     /* in the object */
     size_t length;       /* 1 byte to 1 MiB, inside the object */
@@ -74,8 +75,8 @@ struct kf_read {
     void (*done)(struct kf_read *read, const void *data, const struct kf_err *err);
 
     /* private: fetch/read.c */
-    struct kf_feed *feed; /* NULL: not begun */
-    bool cancelled;
+    struct kf_feed *feed;      /* NULL: not begun */
+    bool cancelled;            /* atomic */
     struct kf_block *gathered; /* several chunks, or from the cache: the answer's bytes */
     unsigned span;             /* chunks it touches */
     uint32_t todo;             /* bit i: chunk i of the read is not in `gathered` yet */
@@ -101,6 +102,11 @@ void kf_feed_read(struct kf_feed *feed, struct kf_read *read);
  * on. A read that is cancelled before kf_feed_read ends so once it begins. The caller
  * keeps `read` alive until both this and `done` returned. */
 void kf_feed_cancel(struct kf_feed *feed, struct kf_read *read);
+/* Whether kf_feed_cancel was called for it. */
+static inline bool kf_read_is_cancelled(const struct kf_read *read)
+{
+    return __atomic_load_n(&read->cancelled, __ATOMIC_RELAXED);
+}
 /* Like kf_object_read_now, and also from blocks in memory. */
 ssize_t kf_feed_read_now(struct kf_feed *feed, void *data, size_t length,
                          uint64_t offset);

@@ -422,7 +422,7 @@ static void begin(struct kf_feed *feed, struct kf_read *read, unsigned span)
     read->posted = true;
     read->decided = span == 0;
     kf_err_clear(&read->error);
-    if (read->cancelled)
+    if (kf_read_is_cancelled(read))
         set_cancelled(&read->error);
     for (unsigned i = 0; i < span; i++)
         read->waiters[i].link = NULL;
@@ -453,7 +453,7 @@ void kf_feed_cancel(struct kf_feed *feed, struct kf_read *read)
 
     set_cancelled(&err);
     kf_fetch_enter(feed->fetch);
-    read->cancelled = true;
+    __atomic_store_n(&read->cancelled, true, __ATOMIC_RELAXED);
     if (read->feed && !read->decided)
         kf_read_abandon_locked(read, &err);
     kf_fetch_leave(feed->fetch);

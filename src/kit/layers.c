@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/source.h"
 #include "kit/absent.h"
@@ -25,7 +26,7 @@ struct opening {
     struct kf_err error; /* of the first failure; lock */
 };
 
-static struct kf_source *source_of(const struct kf_layers_from *from,
+struct kf_source *kf_layers_source(const struct kf_layers_from *from,
                                    const struct kf_desc *desc, struct kf_err *err)
 {
     return from->origin ? kf_origin_blob(from->origin, desc, err)
@@ -47,6 +48,27 @@ static int describe_raw(struct kf_layer_spec *spec, const struct kf_desc *desc,
     return 0;
 }
 
+/* A TOC layer that is nowhere to be found counts as none (docs/formats/layer.md, section
+ * 7, rule 7). */
+static int open_toc_source(struct kf_layer_spec *spec, const struct kf_layers_from *from,
+                           const struct kf_desc *desc, struct kf_err *err)
+{
+    struct kf_err why;
+
+    spec->toc_source = kf_layers_source(from, desc, &why);
+    if (spec->toc_source)
+        return 0;
+    if (why.kind == KF_E_NOTFOUND) {
+        spec->toc = NULL;
+        kf_log(KF_LOG_WARN, "kit", "event=toc_left_out layer=%s why=\"%s\"",
+               spec->source->name, why.message);
+        return 0;
+    }
+    if (err)
+        *err = why;
+    return -1;
+}
+
 static int open_one(const struct opening *opening, size_t index, struct kf_err *err)
 {
     const struct kf_layers_from *from = opening->from;
@@ -66,10 +88,10 @@ static int open_one(const struct opening *opening, size_t index, struct kf_err *
 
     if (pair->raw_path && describe_raw(&spec, pair->desc, err) != 0)
         return -1;
-    spec.source = source_of(from, pair->desc, err);
-    if (spec.source && pair->toc_desc)
-        spec.toc_source = source_of(from, pair->toc_desc, err);
-    if (!spec.source || (pair->toc_desc && !spec.toc_source)) {
+    spec.source = kf_layers_source(from, pair->desc, err);
+    if (!spec.source)
+        return -1;
+    if (pair->toc_desc && open_toc_source(&spec, from, pair->toc_desc, err) != 0) {
         kf_source_close(spec.source);
         return -1;
     }
@@ -77,6 +99,8 @@ static int open_one(const struct opening *opening, size_t index, struct kf_err *
     layer->form = kf_media_layer_form(pair->media);
     layer->size = pair->desc->size;
     layer->digest = pair->desc->digest;
+    layer->has_diff_id = pair->has_diff_id;
+    layer->diff_id = pair->diff_id;
     rc = kf_layer_open(&layer->layer, &spec, err);
     kf_source_close(spec.source);
     kf_source_close(spec.toc_source);

@@ -8,11 +8,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct kf_desc;
 struct kf_err;
 struct kf_fetch;
 struct kf_kit_layer;
 struct kf_origin;
 struct kf_pair;
+struct kf_source;
 struct kf_store;
 struct kf_workq;
 
@@ -25,6 +27,10 @@ struct kf_layers_from {
     struct kf_workq *workq;
     int64_t timeout_ns;
 };
+
+/* A blob of the kit; NULL: `err` is set. */
+struct kf_source *kf_layers_source(const struct kf_layers_from *from,
+                                   const struct kf_desc *desc, struct kf_err *err);
 
 /* Blocking. Fills `count` zeroed layers from their pairs; on failure those that were
  * opened stay so, for the caller to close. */

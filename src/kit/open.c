@@ -17,6 +17,11 @@
 #define DEFAULT_TIMEOUT_NS (300 * KF_NS_PER_S)
 #define CLOSE_NS (2 * KF_NS_PER_S)
 
+struct toc_blob {
+    struct kf_digest digest;
+    struct kf_source *source;
+};
+
 struct kf_kit {
     char *name;
     struct kf_ref ref;
@@ -25,6 +30,8 @@ struct kf_kit {
     struct kf_digest digest;
     struct kf_kit_layer *layers;
     size_t layer_count;
+    struct toc_blob *toc_blobs;
+    size_t toc_blob_count;
     struct kf_tree tree;
     int64_t timeout_ns;
 };
@@ -61,6 +68,34 @@ static int open_fetch(struct kf_kit *kit, const struct kf_kit_opts *opts,
     return kf_fetch_new(&kit->fetch, &fetch_opts, err);
 }
 
+/* Each once, however many layers have their table there. */
+static int open_toc_blobs(struct kf_kit *kit, const struct kf_pair *pairs,
+                          const struct kf_layers_from *from, struct kf_err *err)
+{
+    kit->toc_blobs = calloc(kit->layer_count + 1, sizeof(*kit->toc_blobs));
+    if (!kit->toc_blobs)
+        return kf_fail(err, KF_E_NOMEM, "no memory for %zu layers", kit->layer_count);
+    for (size_t i = 0; i < kit->layer_count; i++) {
+        struct toc_blob *blob = &kit->toc_blobs[kit->toc_blob_count];
+        size_t known = 0;
+
+        if (!pairs[i].toc_desc)
+            continue;
+        while (
+            known < kit->toc_blob_count &&
+            !kf_digest_equal(&kit->toc_blobs[known].digest, &pairs[i].toc_desc->digest))
+            known++;
+        if (known < kit->toc_blob_count)
+            continue;
+        blob->digest = pairs[i].toc_desc->digest;
+        blob->source = kf_layers_source(from, pairs[i].toc_desc, err);
+        if (!blob->source)
+            return -1;
+        kit->toc_blob_count++;
+    }
+    return 0;
+}
+
 static int open_layers(struct kf_kit *kit, const struct kf_kit_opts *opts,
                        const struct kf_resolved *resolved, struct kf_err *err)
 {
@@ -79,6 +114,8 @@ static int open_layers(struct kf_kit *kit, const struct kf_kit_opts *opts,
     kit->layers = calloc(kit->layer_count + 1, sizeof(*kit->layers));
     if (!kit->layers)
         return kf_fail(err, KF_E_NOMEM, "no memory for %zu layers", kit->layer_count);
+    if (open_toc_blobs(kit, pairs, &from, err) != 0)
+        return -1;
     return kf_open_layers(kit->layers, pairs, kit->layer_count, &from, err);
 }
 
@@ -154,6 +191,9 @@ int kf_kit_close(struct kf_kit *kit, int64_t deadline_ns)
     for (size_t i = 0; kit->layers && i < kit->layer_count; i++)
         kf_layer_close(kit->layers[i].layer);
     free(kit->layers);
+    for (size_t i = 0; i < kit->toc_blob_count; i++)
+        kf_source_close(kit->toc_blobs[i].source);
+    free(kit->toc_blobs);
     kf_fetch_free(kit->fetch);
     kf_tree_fini(&kit->tree);
     kf_origin_close(kit->origin);
@@ -193,6 +233,15 @@ struct kf_fetch *kf_kit_fetch(struct kf_kit *kit)
 size_t kf_kit_layer_count(const struct kf_kit *kit)
 {
     return kit->layer_count;
+}
+
+struct kf_source *kf_kit_toc_blob(const struct kf_kit *kit, size_t index,
+                                  struct kf_digest *ret)
+{
+    if (index >= kit->toc_blob_count)
+        return NULL;
+    *ret = kit->toc_blobs[index].digest;
+    return kit->toc_blobs[index].source;
 }
 
 const struct kf_kit_layer *kf_kit_layer(const struct kf_kit *kit, size_t index)

@@ -49,10 +49,17 @@ struct kf_kit_layer {
     const char *form; /* "tar" ... */
     uint64_t size;
     struct kf_digest digest;
-    struct kf_layer *layer; /* borrowed */
+    bool has_diff_id;
+    struct kf_digest diff_id; /* of the unpacked content, as the Kitfile says */
+    struct kf_layer *layer;   /* borrowed */
 };
 size_t kf_kit_layer_count(const struct kf_kit *kit);
 const struct kf_kit_layer *kf_kit_layer(const struct kf_kit *kit, size_t index);
+
+/* Blobs that hold tables of contents of other layers: a source over each, borrowed; NULL
+ * beyond the last. */
+struct kf_source *kf_kit_toc_blob(const struct kf_kit *kit, size_t index,
+                                  struct kf_digest *ret);
 
 /* The file behind a node; put it back with kf_file_put. KF_E_ARG for a folder. */
 struct kf_file *kf_kit_file(struct kf_kit *kit, uint32_t node, struct kf_err *err);

@@ -48,6 +48,13 @@ static void log_no_toc(const struct kf_pair *pair, const char *why)
            kf_digest_format(&pair->desc->digest, digest), why);
 }
 
+/* Whether layers of that form can have one. */
+static bool may_have_toc(struct kf_media media)
+{
+    return media.compression == KF_COMPRESSION_NONE ||
+           (media.compression == KF_COMPRESSION_ZSTD && media.pack == KF_PACK_TAR);
+}
+
 /* docs/formats/layer.md, sections 5 and 7 (rules 3 and 7). */
 static int take_toc(const struct pairing *pairing, struct kf_pair *pair,
                     struct kf_err *err)
@@ -63,6 +70,9 @@ static int take_toc(const struct pairing *pairing, struct kf_pair *pair,
             log_no_toc(pair, "a later version of its annotation");
         return 0;
     }
+    if (!may_have_toc(pair->media))
+        return kf_fail(err, KF_E_MALFORMED, "form '%s' has no table of contents",
+                       kf_media_layer_form(pair->media));
     if (!pair->toc.embedded) {
         blob = find_blob(pairing->manifest, &pair->toc.blob);
         if (!blob) {
@@ -160,7 +170,11 @@ static int pair_entry(struct pairing *pairing, const struct kf_entry *entry,
     if (layer == pairing->manifest->layer_count)
         return kf_fail(err, KF_E_MALFORMED, "the manifest has no layer for %s '%s'", kind,
                        kf_name_text(text, path, strlen(path)));
-    return add_pair(pairing, layer, kind, err);
+    if (add_pair(pairing, layer, kind, err) != 0)
+        return -1;
+    pairing->pairs[pairing->count - 1].has_diff_id = entry->has_diff_id;
+    pairing->pairs[pairing->count - 1].diff_id = entry->diff_id;
+    return 0;
 }
 
 static int pair_entries(struct pairing *pairing, const struct kf_kitfile *kitfile,

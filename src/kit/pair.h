@@ -26,6 +26,8 @@ struct kf_pair {
     struct kf_media media;
     const char *kind;     /* "model", "prompt" ...; static */
     const char *raw_path; /* of a raw layer; borrowed from the manifest */
+    bool has_diff_id;
+    struct kf_digest diff_id; /* of the unpacked content, as the Kitfile says */
     bool has_toc;
     struct kf_toc_link toc;
     const struct kf_desc *toc_desc; /* the TOC's blob, when it is not the layer's */

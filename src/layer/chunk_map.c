@@ -15,7 +15,8 @@ int kf_chunk_map_init(struct kf_chunk_map *ret, uint64_t count, struct kf_err *e
         return -1;
     map.stored_offset = calloc(count + 1, sizeof(*map.stored_offset));
     map.stored_length = calloc(count + 1, sizeof(*map.stored_length));
-    if (!map.stored_offset || !map.stored_length) {
+    map.number = calloc(count + 1, sizeof(*map.number));
+    if (!map.stored_offset || !map.stored_length || !map.number) {
         kf_chunk_map_fini(&map);
         return kf_fail(err, KF_E_NOMEM, "no memory for the chunks of a layer");
     }
@@ -28,6 +29,7 @@ void kf_chunk_map_fini(struct kf_chunk_map *map)
     kf_cuts_unref(map->cuts);
     free(map->stored_offset);
     free(map->stored_length);
+    free(map->number);
     *map = (struct kf_chunk_map){0};
 }
 
@@ -49,6 +51,7 @@ int kf_chunk_map_add(struct kf_chunk_map *map, const struct kf_toc *toc, uint32_
 
         map->stored_offset[at] = stored;
         map->stored_length[at] = rows[i].stored_length;
+        map->number[at] = from->first_chunk + i;
         map->cuts->offsets[at + 1] = map->cuts->offsets[at] + rows[i].length;
         map->cuts->digests[at] = rows[i].digest;
         stored += rows[i].stored_length;

@@ -16,7 +16,8 @@ struct kf_chunk_map {
     struct kf_cuts *cuts;    /* a reference */
     uint64_t *stored_offset; /* one a chunk */
     uint32_t *stored_length;
-    uint64_t filled; /* chunks so far */
+    uint32_t *number; /* in the layer */
+    uint64_t filled;  /* chunks so far */
 };
 
 /* For `count` chunks, which come by slices. */

@@ -11,6 +11,7 @@
 #include "fetch/readahead.h"
 #include "layer/layer.h"
 #include "layer/layer_state.h"
+#include "layer/long_read.h"
 
 struct kf_file {
     struct kf_layer *layer;
@@ -219,7 +220,10 @@ static void start(struct kf_file *file, struct kf_feed *feed, struct kf_read *re
     read->offset += file->base;
     /* What the reader waits for goes out first, so that nothing ahead can hold it up.
      * `done` may run at once and put the file. */
-    kf_feed_read(feed, read);
+    if (own.count <= KF_READ_CHUNKS)
+        kf_feed_read(feed, read);
+    else
+        kf_long_read_start(file->layer, feed, read);
     if (ahead.count > 0)
         kf_feed_want(feed, ahead.first, ahead.count, KF_READAHEAD);
 }
@@ -251,8 +255,10 @@ void kf_file_cancel(struct kf_file *file, struct kf_read *read)
     if (kf_slot_cancel(file->slot, read))
         return;
     feed = kf_slot_feed(file->slot);
-    if (feed) /* else the read is being told that its slice could not be had */
-        kf_feed_cancel(feed, read);
+    if (!feed)
+        return; /* the read is being told that its slice could not be had */
+    kf_feed_cancel(feed, read);
+    kf_long_read_cancel(file->layer, read);
     kf_feed_unref(feed);
 }
 

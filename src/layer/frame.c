@@ -127,6 +127,13 @@ int kf_frame_encode(struct kf_frame_encoder *encoder, const void *data, size_t l
     return 0;
 }
 
+size_t kf_frame_length(const void *data, size_t length)
+{
+    size_t frame = ZSTD_findFrameCompressedSize(data, length);
+
+    return ZSTD_isError(frame) ? 0 : frame;
+}
+
 struct kf_frame_decoder *kf_frame_decoder_new(struct kf_err *err)
 {
     struct kf_frame_decoder *decoder = calloc(1, sizeof(*decoder));

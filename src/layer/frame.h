@@ -31,6 +31,9 @@ int kf_frame_encode(struct kf_frame_encoder *encoder, const void *data, size_t l
  * as above. Returns the frame's length. */
 size_t kf_frame_store(const void *data, size_t length, void *out);
 
+/* Bytes of the frame that begins at `data`; 0 when there is none, or only a part. */
+size_t kf_frame_length(const void *data, size_t length);
+
 struct kf_frame_decoder;
 struct kf_frame_decoder *kf_frame_decoder_new(struct kf_err *err);
 void kf_frame_decoder_free(struct kf_frame_decoder *decoder);

@@ -1,5 +1,7 @@
 #include "layer/layer.h"
 
+#include <assert.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +12,7 @@
 #include "base/source.h"
 #include "cache/store.h"
 #include "layer/layer_state.h"
+#include "layer/map_load.h"
 #include "layer/tar_walk.h"
 
 /* Above what the largest table needs: 2^22 records and 1 GiB of names. */
@@ -148,16 +151,18 @@ static int open_toc(struct kf_layer *layer, const struct kf_layer_spec *spec,
         .fetch = layer->fetch,
         .timeout_ns = spec->timeout_ns,
     };
-    int rc = kf_toc_open(&layer->toc, &from, err);
+    struct kf_err why;
+    int rc = kf_toc_open(&layer->toc, &from, &why);
 
     if (rc > 0)
-        kf_log(KF_LOG_WARN, "layer",
-               "event=toc_unknown layer=%s why=\"its table of contents is of a later "
-               "version; a newer kitfs checks each chunk\"",
-               layer->source->name);
+        kf_log(KF_LOG_WARN, "layer", "event=toc_left_out layer=%s why=\"%s\"",
+               layer->source->name, why.message);
+    if (rc < 0 && err)
+        *err = why;
     if (rc != 0)
         return rc;
     layer->has_toc = true;
+    layer->toc_area = spec->toc->area_length;
     layer->root_digest = spec->toc->root_digest;
     if (check_carrier(layer, spec, err) != 0 || table_of_toc(layer, spec, err) != 0 ||
         lay_out_rest(layer, err) != 0)
@@ -202,6 +207,7 @@ int kf_layer_open(struct kf_layer **ret, const struct kf_layer_spec *spec,
     }
     layer->digest = spec->digest;
     layer->source = kf_source_ref(spec->source);
+    layer->is_tar = spec->is_tar;
     layer->store = spec->store;
     layer->fetch = spec->fetch;
     kf_table_init(&layer->table);
@@ -223,6 +229,7 @@ void kf_layer_close(struct kf_layer *layer)
 {
     if (!layer)
         return;
+    assert(!layer->long_reads);
     kf_slot_fini(&layer->remainder);
     kf_opened_toc_fini(&layer->toc);
     free(layer->rest_offsets);
@@ -241,4 +248,58 @@ const struct kf_table *kf_layer_table(const struct kf_layer *layer)
 const struct kf_digest *kf_layer_digest(const struct kf_layer *layer)
 {
     return &layer->digest;
+}
+
+const struct kf_toc *kf_layer_toc(const struct kf_layer *layer)
+{
+    return layer->has_toc ? &layer->toc.toc : NULL;
+}
+
+/* ---- all chunks ---- */
+
+struct waited_load {
+    struct kf_map_load load;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool done; /* lock */
+    bool failed;
+    struct kf_err error;
+};
+
+static void all_loaded(struct kf_map_load *load, const struct kf_err *err)
+{
+    struct waited_load *waited = kf_container_of(load, struct waited_load, load);
+
+    (void)pthread_mutex_lock(&waited->lock);
+    waited->failed = err != NULL;
+    if (err)
+        waited->error = *err;
+    waited->done = true;
+    (void)pthread_cond_signal(&waited->cond);
+    (void)pthread_mutex_unlock(&waited->lock);
+}
+
+int kf_layer_chunks(struct kf_layer *layer, struct kf_chunk_map *ret, struct kf_err *err)
+{
+    struct waited_load waited = {
+        .load = {.toc = &layer->toc,
+                 .count = layer->toc.toc.slice_count,
+                 .chunk_count = layer->toc.toc.chunk_count,
+                 .done = all_loaded},
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+        .cond = PTHREAD_COND_INITIALIZER,
+    };
+
+    kf_map_load_start(&waited.load);
+    (void)pthread_mutex_lock(&waited.lock);
+    while (!waited.done) /* its reads have a deadline */
+        (void)pthread_cond_wait(&waited.cond, &waited.lock);
+    (void)pthread_mutex_unlock(&waited.lock);
+    if (waited.failed) {
+        if (err)
+            *err = waited.error;
+        return -1;
+    }
+    *ret = waited.load.map;
+    return 0;
 }

@@ -19,12 +19,14 @@
 #include "fetch/feed.h"
 #include "layer/table.h"
 
+struct kf_chunk_map;
 struct kf_err;
 struct kf_fetch;
 struct kf_file;
 struct kf_layer;
 struct kf_source;
 struct kf_store;
+struct kf_toc;
 struct kf_toc_link;
 
 #define KF_LARGE_FILE (UINT64_C(16) << 20)
@@ -47,14 +49,19 @@ struct kf_layer_spec {
 
 /* Blocking: the root of the TOC, or else the table from the store, or else a walk over
  * the tar headers in windows of 64 to 256 KiB, which is saved. A table that is damaged or
- * that cannot be saved costs a walk. A TOC of a future version counts as none, which is
- * logged. */
+ * that cannot be saved costs a walk. A TOC of a future version, or whose blob is nowhere
+ * to be found, counts as none, which is logged. */
 int kf_layer_open(struct kf_layer **ret, const struct kf_layer_spec *spec,
                   struct kf_err *err);
 void kf_layer_close(struct kf_layer *layer); /* files must be put; NULL is fine */
 
 const struct kf_table *kf_layer_table(const struct kf_layer *layer);
 const struct kf_digest *kf_layer_digest(const struct kf_layer *layer);
+
+/* The TOC, or NULL; borrowed. */
+const struct kf_toc *kf_layer_toc(const struct kf_layer *layer);
+/* Blocking, for tools: all chunks of a layer with a TOC, in order; yours to fini. */
+int kf_layer_chunks(struct kf_layer *layer, struct kf_chunk_map *ret, struct kf_err *err);
 
 /* A file being read: one for all its readers, so that they share streams. Counted: each
  * call gives a reference to be put. Opens the cache's object, so it may wait for the

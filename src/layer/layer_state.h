@@ -14,6 +14,7 @@
 
 struct kf_fetch;
 struct kf_file;
+struct kf_long_read;
 struct kf_source;
 struct kf_store;
 
@@ -23,7 +24,9 @@ struct kf_layer {
     struct kf_store *store;
     struct kf_fetch *fetch;
     struct kf_table table;
+    bool is_tar;
     bool has_toc;
+    uint64_t toc_area; /* bytes of its area */
     struct kf_digest root_digest;
     struct kf_opened_toc toc;
     uint64_t *rest_offsets; /* with a TOC: where each slice begins in the remainder */
@@ -32,6 +35,7 @@ struct kf_layer {
     pthread_mutex_t lock;     /* guards what follows; taken before a feed's */
     struct kf_file **files;   /* by entry: those that somebody reads */
     struct kf_slot remainder; /* all that is no large file */
+    struct kf_long_read *long_reads;
 };
 
 #endif

@@ -1,17 +1,12 @@
 #include "layer/map_load.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "layer/toc_open.h"
 
-#define PIECE (UINT64_C(1) << 20)
-
-/* A read may be answered before the call that started it returns, or on another thread:
- * whoever comes second goes on, so that the stack does not grow with the slices. */
-enum { PHASE_READING, PHASE_RETURNED, PHASE_ANSWERED };
+#define ASKED_SLICES 64u /* at once, so that they come by few requests */
 
 static bool is_wanted(const struct kf_map_load *load, uint32_t slice)
 {
@@ -51,54 +46,61 @@ static void finish(struct kf_map_load *load, const struct kf_err *err)
     load->done(load, err); /* may free it */
 }
 
-static void go_on(struct kf_map_load *load);
-
-static void piece_done(struct kf_read *read, const void *data, const struct kf_err *err)
+/* The slice that is next lies in the source: asks for it and for some after it. */
+static void ask(struct kf_map_load *load)
 {
-    struct kf_map_load *load = kf_container_of(read, struct kf_map_load, read);
+    const struct kf_object *object = kf_feed_object(load->toc->feed);
+    uint32_t end = load->first + load->count;
 
-    if (!data) {
-        finish(load, err);
+    if (load->slice < load->asked)
         return;
-    }
-    memcpy(load->bytes + load->have, data, read->length);
-    load->have += read->length;
-    if (__atomic_exchange_n(&load->phase, PHASE_ANSWERED, __ATOMIC_ACQ_REL) ==
-        PHASE_RETURNED)
-        go_on(load);
+    load->asked = (uint32_t)kf_min_u64((uint64_t)load->slice + ASKED_SLICES, end);
+    for (uint32_t i = load->slice; i < load->asked; i++)
+        if (is_wanted(load, i) && !local_bytes(load->toc, i))
+            kf_feed_want(load->toc->feed,
+                         kf_object_chunk_at(object, load->toc->toc.slices[i].where), 1,
+                         KF_DEMAND);
 }
 
-/* True: the piece is here, go on; false: `piece_done` will. */
-static bool read_piece(struct kf_map_load *load)
-{
-    uint64_t where = load->toc->toc.slices[load->slice].where;
-
-    load->read = (struct kf_read){
-        .offset = where + load->have,
-        .length = (size_t)kf_min_u64(load->length - load->have, PIECE),
-        .done = piece_done,
-    };
-    __atomic_store_n(&load->phase, PHASE_READING, __ATOMIC_RELEASE);
-    kf_feed_read(load->toc->feed, &load->read);
-    return __atomic_exchange_n(&load->phase, PHASE_RETURNED, __ATOMIC_ACQ_REL) ==
-           PHASE_ANSWERED;
-}
+static void gathered(struct kf_gather *gather);
 
 static int begin_slice(struct kf_map_load *load, struct kf_err *err)
 {
-    load->length = length_of(&load->toc->toc.slices[load->slice]);
-    load->have = 0;
-    load->bytes = malloc(load->length);
-    return load->bytes ? 0 : kf_fail(err, KF_E_NOMEM, "no memory for a slice");
+    const struct kf_toc_slice *slice = &load->toc->toc.slices[load->slice];
+
+    load->bytes = malloc(length_of(slice));
+    if (!load->bytes)
+        return kf_fail(err, KF_E_NOMEM, "no memory for a slice");
+    load->gather = (struct kf_gather){.feed = load->toc->feed,
+                                      .offset = slice->where,
+                                      .length = length_of(slice),
+                                      .bytes = load->bytes,
+                                      .done = gathered};
+    return 0;
 }
 
 static int add_slice(struct kf_map_load *load, const uint8_t *bytes, struct kf_err *err)
 {
     const struct kf_toc *toc = &load->toc->toc;
     uint32_t slice = load->slice++;
-    int rc = kf_chunk_map_add(&load->map, toc, slice, bytes,
-                              length_of(&toc->slices[slice]), err);
 
+    return kf_chunk_map_add(&load->map, toc, slice, bytes, length_of(&toc->slices[slice]),
+                            err);
+}
+
+/* The slice that was read. */
+static int take_slice(struct kf_map_load *load, struct kf_err *err)
+{
+    struct kf_object *object = kf_feed_object(load->toc->feed);
+    int rc = -1;
+
+    if (load->gather.failed)
+        *err = load->gather.error;
+    else
+        rc = add_slice(load, load->bytes, err);
+    /* They were right when they came: the next load fetches them again. */
+    if (rc != 0 && !load->gather.failed && err->kind == KF_E_CORRUPT)
+        kf_object_drop(object, kf_object_chunk_at(object, load->gather.offset));
     free(load->bytes);
     load->bytes = NULL;
     return rc;
@@ -114,23 +116,36 @@ static void go_on(struct kf_map_load *load)
 
         if (!is_wanted(load, load->slice)) {
             load->slice++;
-        } else if (bytes || (load->bytes && load->have == load->length)) {
-            rc = add_slice(load, bytes ? bytes : load->bytes, &err);
+        } else if (bytes) {
+            rc = add_slice(load, bytes, &err);
         } else {
-            if (!load->bytes)
-                rc = begin_slice(load, &err);
-            if (rc == 0 && !read_piece(load))
-                return;
+            ask(load);
+            rc = begin_slice(load, &err);
+            if (rc == 0 && !kf_gather_start(&load->gather))
+                return; /* `gathered` goes on */
+            if (rc == 0)
+                rc = take_slice(load, &err);
         }
     }
     finish(load, rc == 0 ? NULL : &err);
+}
+
+static void gathered(struct kf_gather *gather)
+{
+    struct kf_map_load *load = kf_container_of(gather, struct kf_map_load, gather);
+    struct kf_err err;
+
+    if (take_slice(load, &err) != 0)
+        finish(load, &err);
+    else
+        go_on(load);
 }
 
 void kf_map_load_start(struct kf_map_load *load)
 {
     struct kf_err err;
 
-    load->slice = load->first;
+    load->slice = load->asked = load->first;
     load->bytes = NULL;
     load->map = (struct kf_chunk_map){0};
     if (kf_chunk_map_init(&load->map, load->chunk_count, &err) != 0)

@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "fetch/feed.h"
 #include "layer/chunk_map.h"
+#include "layer/gather.h"
 
 struct kf_err;
 struct kf_opened_toc;
@@ -28,10 +28,9 @@ struct kf_map_load {
 
     /* private */
     uint32_t slice;
+    uint32_t asked; /* slices before this one are on their way, or here */
     uint8_t *bytes; /* of the slice that is being read */
-    uint64_t length, have;
-    struct kf_read read;
-    int phase; /* atomic */
+    struct kf_gather gather;
 };
 
 /* Whether all of it is in memory: then kf_map_load_start is done when it returns. */

@@ -267,12 +267,16 @@ struct kf_feed *kf_slot_feed_or_wait(struct kf_slot *slot, struct kf_file *file,
                                      struct kf_read *read)
 {
     struct kf_layer *layer = slot->layer;
-    kf_auto(kf_free) struct kf_waiting *waiting = malloc(sizeof(*waiting));
-    kf_auto(kf_free) struct loading *loading = calloc(1, sizeof(*loading));
-    struct kf_feed *feed;
+    struct kf_feed *feed = kf_slot_feed(slot); /* almost always there */
+    kf_auto(kf_free) struct kf_waiting *waiting = NULL;
+    kf_auto(kf_free) struct loading *loading = NULL;
     struct kf_err err;
-    bool start = false, kept = false;
+    bool start = false, kept;
 
+    if (feed)
+        return feed;
+    waiting = malloc(sizeof(*waiting));
+    loading = malloc(sizeof(*loading));
     (void)pthread_mutex_lock(&layer->lock);
     feed = slot->feed ? kf_feed_ref(slot->feed) : NULL;
     kept = !feed && waiting && loading;

@@ -1,11 +1,11 @@
 #include "layer/toc_feed.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/source.h"
 #include "cache/cuts.h"
@@ -16,7 +16,7 @@
 /* What a feed's operations work on. */
 struct chunks {
     struct kf_chunk_map map;
-    char layer[128]; /* the name of its source, for messages */
+    char layer[128]; /* the name of its source */
 };
 
 static void place(const void *arg, uint64_t chunk, struct kf_chunk_place *ret)
@@ -40,14 +40,12 @@ static int check(const void *arg, uint64_t chunk, const uint8_t *data, size_t le
         return -1;
     if (kf_digest_equal(ret_digest, expected))
         return 0;
-    kf_log(KF_LOG_WARN, "layer",
-           "event=chunk_damaged layer=%s offset=%llu expected=%s found=%s", chunks->layer,
-           (unsigned long long)chunks->map.stored_offset[chunk],
-           kf_digest_format(expected, want), kf_digest_format(ret_digest, have));
     return kf_fail(err, KF_E_CORRUPT,
-                   "the chunk at offset %llu of layer '%s' has other bytes than its "
-                   "digest says",
-                   (unsigned long long)chunks->map.stored_offset[chunk], chunks->layer);
+                   "chunk %" PRIu32 " of layer '%s' (at offset %" PRIu64
+                   ") has the digest %s, not %s",
+                   chunks->map.number[chunk], chunks->layer,
+                   chunks->map.stored_offset[chunk], kf_digest_format(ret_digest, have),
+                   kf_digest_format(expected, want));
 }
 
 /* ---- decoders: a thread's own, since their memory is worth keeping ---- */
@@ -97,9 +95,9 @@ static int unpack(const void *arg, uint64_t chunk, const uint8_t *stored,
     if (!decoder)
         return -1;
     if (kf_frame_decode(decoder, stored, stored_length, data, length, err) != 0)
-        return kf_fail_wrap(err, "the chunk at offset %llu of layer '%s'",
-                            (unsigned long long)chunks->map.stored_offset[chunk],
-                            chunks->layer);
+        return kf_fail_wrap(
+            err, "chunk %" PRIu32 " of layer '%s' (at offset %" PRIu64 ")",
+            chunks->map.number[chunk], chunks->layer, chunks->map.stored_offset[chunk]);
     return check(arg, chunk, data, length, ret_digest, err);
 }
 

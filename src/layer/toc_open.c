@@ -1,6 +1,6 @@
 #include "layer/toc_open.h"
 
-#include <stdbool.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 #include "fetch/feed.h"
 #include "layer/frame.h"
 
-/* ---- the root: from the cache or the source ---- */
+/* ---- the root ---- */
 
 /* The root, or the whole area where that is small. */
 static uint64_t first_bytes(const struct kf_toc_link *link)
@@ -39,68 +39,6 @@ static int check_root(const struct kf_toc_link *link, const uint8_t *bytes,
     return 0;
 }
 
-static bool load_first(const struct kf_toc_from *from, struct kf_buf *ret)
-{
-    const struct kf_toc_link *link = from->link;
-
-    if (!from->store ||
-        kf_store_load(from->store, KF_SMALL_TOC, &link->root_digest, ret, NULL) != 0)
-        return false;
-    if (ret->length == first_bytes(link) && check_root(link, ret->data, NULL) == 0)
-        return true;
-    kf_buf_clear(ret);
-    return false;
-}
-
-static void save_first(const struct kf_toc_from *from, const uint8_t *bytes)
-{
-    struct kf_err why;
-
-    if (from->store && kf_store_save(from->store, KF_SMALL_TOC, &from->link->root_digest,
-                                     bytes, first_bytes(from->link), &why) != 0)
-        kf_log(KF_LOG_WARN, "layer", "event=toc_not_saved layer=%s why=\"%s\"",
-               from->source->name, why.message);
-}
-
-/* Bytes damaged on their way are asked for once more. */
-static int fetch_first(const struct kf_toc_from *from, uint8_t *bytes, struct kf_err *err)
-{
-    const struct kf_toc_link *link = from->link;
-    struct kf_err first;
-
-    for (int attempt = 0;; attempt++) {
-        if (kf_source_read(from->source, bytes, link->area_offset, first_bytes(link),
-                           kf_deadline_ns(from->timeout_ns), err) != 0)
-            return -1;
-        if (check_root(link, bytes, attempt == 0 ? &first : err) == 0)
-            break;
-        if (attempt > 0)
-            return -1;
-    }
-    save_first(from, bytes);
-    return 0;
-}
-
-static int get_first(const struct kf_toc_from *from, uint8_t **ret, struct kf_err *err)
-{
-    kf_auto(kf_free) uint8_t *bytes = NULL;
-    struct kf_buf kept;
-
-    kf_buf_init(&kept, first_bytes(from->link));
-    if (load_first(from, &kept)) {
-        *ret = kf_buf_take(&kept, NULL);
-        return 0;
-    }
-    kf_buf_fini(&kept);
-    bytes = malloc(first_bytes(from->link));
-    if (!bytes)
-        return kf_fail(err, KF_E_NOMEM, "no memory for a table of contents");
-    if (fetch_first(from, bytes, err) != 0)
-        return -1;
-    *ret = kf_steal(bytes);
-    return 0;
-}
-
 static int decode_root(struct kf_toc *ret, const struct kf_toc_from *from,
                        const uint8_t *stored, struct kf_err *err)
 {
@@ -117,11 +55,31 @@ static int decode_root(struct kf_toc *ret, const struct kf_toc_from *from,
     kf_frame_decoder_free(decoder);
     if (rc != 0)
         return -1;
-    return kf_toc_decode(ret, raw, link->root_raw, link, from->blob_size, &kf_toc_limits,
-                         err);
+    rc = kf_toc_decode(ret, raw, link->root_raw, link, from->blob_size, &kf_toc_limits,
+                       err);
+    if (rc > 0)
+        (void)kf_fail(err, KF_E_UNSUPPORTED,
+                      "its table of contents is of a later version; a newer kitfs "
+                      "checks each chunk");
+    return rc;
 }
 
-/* ---- slices that came with the root, or that are fetched when they are needed ---- */
+/* ---- slices that are fetched when they are needed ---- */
+
+static int check_digest(const struct kf_digest *expected, const uint8_t *data,
+                        size_t length, uint64_t slice, struct kf_err *err)
+{
+    struct kf_digest found;
+
+    if (kf_digest_of(&found, data, length, err) != 0)
+        return -1;
+    if (!kf_digest_equal(&found, expected))
+        return kf_fail(err, KF_E_CORRUPT,
+                       "a slice of its table of contents (%" PRIu64 ") has other bytes "
+                       "than its digest says",
+                       slice);
+    return 0;
+}
 
 struct slices {
     uint64_t area; /* where the first one lies in the source */
@@ -142,14 +100,8 @@ static int check_slice(const void *arg, uint64_t chunk, const uint8_t *data,
 {
     const struct slices *slices = arg;
 
-    if (kf_digest_of(ret_digest, data, length, err) != 0)
-        return -1;
-    if (!kf_digest_equal(ret_digest, &slices->cuts->digests[chunk]))
-        return kf_fail(err, KF_E_CORRUPT,
-                       "slice %llu of a table of contents has other bytes than its "
-                       "digest says",
-                       (unsigned long long)chunk);
-    return 0;
+    *ret_digest = slices->cuts->digests[chunk];
+    return check_digest(ret_digest, data, length, chunk, err);
 }
 
 static void free_slices(void *arg)
@@ -215,28 +167,50 @@ static int open_slices(struct kf_opened_toc *opened, const struct kf_toc_from *f
     return rc;
 }
 
+/* ---- slices that came with the root ---- */
+
+static int check_slices(const struct kf_toc *toc, const uint8_t *slices,
+                        struct kf_err *err)
+{
+    for (uint32_t i = 0; i < toc->slice_count; i++) {
+        const struct kf_toc_slice *slice = &toc->slices[i];
+
+        if (!slice->is_inline &&
+            check_digest(&slice->digest, slices + slice->where,
+                         (size_t)slice->chunk_count * KF_TOC_ROW_SIZE, i, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int keep_slices(struct kf_opened_toc *opened, const struct kf_toc_from *from,
                        const uint8_t *area, struct kf_err *err)
 {
+    const uint8_t *slices = area + from->link->root_stored;
+
     if (opened->toc.slices_length == 0)
         return 0;
     if (first_bytes(from->link) < from->link->area_length)
         return open_slices(opened, from, err);
+    if (check_slices(&opened->toc, slices, err) != 0)
+        return -1;
     opened->slices = malloc(opened->toc.slices_length);
     if (!opened->slices)
         return kf_fail(err, KF_E_NOMEM, "no memory for a table of contents");
-    memcpy(opened->slices, area + from->link->root_stored, opened->toc.slices_length);
+    memcpy(opened->slices, slices, opened->toc.slices_length);
     return 0;
 }
 
-int kf_toc_open(struct kf_opened_toc *ret, const struct kf_toc_from *from,
-                struct kf_err *err)
+/* ---- from the cache or the source ---- */
+
+/* KF_E_CORRUPT: these are not the bytes that digests name. */
+static int decode_first(struct kf_opened_toc *ret, const struct kf_toc_from *from,
+                        const uint8_t *bytes, struct kf_err *err)
 {
     struct kf_opened_toc opened = {0};
-    kf_auto(kf_free) uint8_t *bytes = NULL;
     int rc;
 
-    if (get_first(from, &bytes, err) != 0)
+    if (check_root(from->link, bytes, err) != 0)
         return -1;
     rc = decode_root(&opened.toc, from, bytes, err);
     if (rc != 0)
@@ -247,6 +221,70 @@ int kf_toc_open(struct kf_opened_toc *ret, const struct kf_toc_from *from,
     }
     *ret = opened;
     return 0;
+}
+
+/* -1 also when there is nothing of use in it. */
+static int load_first(struct kf_opened_toc *ret, const struct kf_toc_from *from,
+                      struct kf_err *err)
+{
+    const struct kf_toc_link *link = from->link;
+    struct kf_buf bytes;
+    int rc = -1;
+
+    if (!from->store)
+        return -1;
+    kf_buf_init(&bytes, first_bytes(link));
+    if (kf_store_load(from->store, KF_SMALL_TOC, &link->root_digest, &bytes, NULL) == 0 &&
+        bytes.length == first_bytes(link))
+        rc = decode_first(ret, from, bytes.data, err);
+    kf_buf_fini(&bytes);
+    return rc;
+}
+
+static void save_first(const struct kf_toc_from *from, const uint8_t *bytes)
+{
+    struct kf_err why;
+
+    if (from->store && kf_store_save(from->store, KF_SMALL_TOC, &from->link->root_digest,
+                                     bytes, first_bytes(from->link), &why) != 0)
+        kf_log(KF_LOG_WARN, "layer", "event=toc_not_saved layer=%s why=\"%s\"",
+               from->source->name, why.message);
+}
+
+/* Bytes damaged on their way are asked for once more. */
+static int fetch_first(struct kf_opened_toc *ret, const struct kf_toc_from *from,
+                       struct kf_err *err)
+{
+    const struct kf_toc_link *link = from->link;
+    kf_auto(kf_free) uint8_t *bytes = malloc(first_bytes(link));
+    int rc = -1;
+
+    if (!bytes)
+        return kf_fail(err, KF_E_NOMEM, "no memory for a table of contents");
+    for (int attempt = 0; attempt < 2 && rc < 0; attempt++) {
+        if (kf_source_read(from->source, bytes, link->area_offset, first_bytes(link),
+                           kf_deadline_ns(from->timeout_ns), err) != 0)
+            return !link->embedded && err->kind == KF_E_NOTFOUND ? 1 : -1;
+        rc = decode_first(ret, from, bytes, err);
+        if (rc < 0 && err->kind != KF_E_CORRUPT)
+            return -1;
+    }
+    if (rc >= 0)
+        save_first(from, bytes);
+    return rc;
+}
+
+int kf_toc_open(struct kf_opened_toc *ret, const struct kf_toc_from *from,
+                struct kf_err *err)
+{
+    struct kf_err why;
+    int rc = load_first(ret, from, &why);
+
+    if (rc < 0)
+        rc = fetch_first(ret, from, &why);
+    if (rc != 0 && err)
+        *err = why;
+    return rc;
 }
 
 void kf_opened_toc_fini(struct kf_opened_toc *opened)

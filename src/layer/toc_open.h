@@ -36,7 +36,8 @@ struct kf_opened_toc {
     struct kf_feed *feed;
 };
 
-/* Blocking. 0; 1 when it counts as none (rule 7); -1. */
+/* Blocking. 0; 1 when it counts as none (rule 7), and `err` says why; -1. What came with
+ * the root is checked with it. */
 int kf_toc_open(struct kf_opened_toc *ret, const struct kf_toc_from *from,
                 struct kf_err *err);
 void kf_opened_toc_fini(struct kf_opened_toc *opened);
