@@ -16,6 +16,7 @@
     X(READ_WAITS, "read_waits", "read requests that had to wait for the source")       \
     X(CACHE_BYTES, "cache_bytes", "bytes given to readers from the cache")             \
     X(CACHE_WRITTEN_BYTES, "cache_written_bytes", "bytes written to the cache")        \
+    X(REUSED_BYTES, "reused_bytes", "bytes of chunks that other cached objects held")  \
     X(CACHE_SKIPPED, "cache_skipped", "chunks served but not kept")                    \
     X(CACHE_DAMAGED, "cache_damaged", "cached chunks found damaged and fetched again") \
     X(RETRIES, "retries", "requests sent again after a failure")                       \

@@ -3,6 +3,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -29,6 +30,7 @@ enum {
 
 #define CHECKED_SIZE 32u /* bytes 0..31, the part that never changes */
 #define MAJOR 1u
+#define HAS_CUTS (UINT32_C(1) << 31) /* in the field of the chunk size */
 
 static const char magic[8] = {'K', 'I', 'T', 'F', 'S', 'M', 'A', 'P'};
 
@@ -91,8 +93,10 @@ void kf_identity_read(struct kf_identity *ret)
 
 struct kf_map_shape kf_map_uniform(uint64_t size, uint32_t chunk_size)
 {
-    return (struct kf_map_shape){size, chunk_size,
-                                 size / chunk_size + (size % chunk_size != 0)};
+    return (struct kf_map_shape){.size = size,
+                                 .chunk_size = chunk_size,
+                                 .chunk_count =
+                                     size / chunk_size + (size % chunk_size != 0)};
 }
 
 struct kf_map_shape kf_map_of_cuts(uint64_t size, uint64_t chunk_count)
@@ -100,7 +104,10 @@ struct kf_map_shape kf_map_of_cuts(uint64_t size, uint64_t chunk_count)
     uint64_t mean = chunk_count > 0 ? size / chunk_count : 0;
 
     mean = kf_min_u64(kf_max_u64(mean, KF_CHUNK_SIZE_MIN), KF_CHUNK_SIZE_MAX);
-    return (struct kf_map_shape){size, (uint32_t)mean, chunk_count};
+    return (struct kf_map_shape){.size = size,
+                                 .chunk_size = (uint32_t)mean,
+                                 .chunk_count = chunk_count,
+                                 .has_cuts = true};
 }
 
 static size_t digests_at(uint64_t chunk_count)
@@ -108,9 +115,17 @@ static size_t digests_at(uint64_t chunk_count)
     return (size_t)((KF_MAP_HEADER_SIZE + chunk_count + 63) & ~UINT64_C(63));
 }
 
-uint64_t kf_map_file_length(uint64_t chunk_count)
+static size_t cuts_at(uint64_t chunk_count)
 {
     return digests_at(chunk_count) + chunk_count * KF_SHA256_SIZE;
+}
+
+uint64_t kf_map_file_length(const struct kf_map_shape *shape)
+{
+    uint64_t length = cuts_at(shape->chunk_count);
+
+    return shape->has_cuts ? length + (shape->chunk_count + 1) * sizeof(uint64_t)
+                           : length;
 }
 
 int kf_map_check(const struct kf_map_shape *shape, struct kf_err *err)
@@ -144,7 +159,8 @@ int kf_map_encode(const struct kf_map_header *header, uint8_t out[KF_MAP_HEADER_
     memcpy(out + AT_MAJOR, &major, sizeof(major));
     put_u32(out + AT_HEADER_SIZE, KF_MAP_HEADER_SIZE);
     memcpy(out + AT_SIZE, &size, sizeof(size));
-    put_u32(out + AT_CHUNK_SIZE, header->shape.chunk_size);
+    put_u32(out + AT_CHUNK_SIZE,
+            header->shape.chunk_size | (header->shape.has_cuts ? HAS_CUTS : 0));
     put_u32(out + AT_CHUNK_COUNT, (uint32_t)header->shape.chunk_count); /* in its limit */
     if (kf_digest_of(&checksum, out, CHECKED_SIZE, err) != 0)
         return -1;
@@ -175,8 +191,9 @@ int kf_map_decode(struct kf_map_header *ret, const void *data, size_t length,
 
     struct kf_map_header header = {
         .shape = {.size = get_u64(bytes + AT_SIZE),
-                  .chunk_size = get_u32(bytes + AT_CHUNK_SIZE),
-                  .chunk_count = get_u32(bytes + AT_CHUNK_COUNT)},
+                  .chunk_size = get_u32(bytes + AT_CHUNK_SIZE) & ~HAS_CUTS,
+                  .chunk_count = get_u32(bytes + AT_CHUNK_COUNT),
+                  .has_cuts = (get_u32(bytes + AT_CHUNK_SIZE) & HAS_CUTS) != 0},
         .flags = get_u32(bytes + AT_FLAGS),
     };
 
@@ -188,10 +205,24 @@ int kf_map_decode(struct kf_map_header *ret, const void *data, size_t length,
     return 0;
 }
 
-int kf_map_create(int fd, const struct kf_map_header *header, struct kf_err *err)
+static int write_cuts(int fd, const struct kf_map_shape *shape, const uint64_t *cuts,
+                      struct kf_err *err)
+{
+    kf_auto(kf_free) uint64_t *encoded = calloc(shape->chunk_count + 1, sizeof(*encoded));
+
+    if (!encoded)
+        return kf_fail(err, KF_E_NOMEM, "no memory for a map");
+    for (uint64_t i = 0; i <= shape->chunk_count; i++)
+        encoded[i] = htole64(cuts[i]);
+    return kf_pwrite_all(fd, encoded, (shape->chunk_count + 1) * sizeof(*encoded),
+                         cuts_at(shape->chunk_count), "map", err);
+}
+
+int kf_map_create(int fd, const struct kf_map_header *header, const uint64_t *cuts,
+                  struct kf_err *err)
 {
     uint8_t bytes[KF_MAP_HEADER_SIZE];
-    uint64_t length = kf_map_file_length(header->shape.chunk_count);
+    uint64_t length = kf_map_file_length(&header->shape);
 
     if (kf_map_encode(header, bytes, err) != 0)
         return -1;
@@ -199,6 +230,8 @@ int kf_map_create(int fd, const struct kf_map_header *header, struct kf_err *err
     errno = posix_fallocate(fd, 0, (off_t)length);
     if (errno != 0)
         return kf_fail_errno(err, "cannot allocate the map");
+    if (header->shape.has_cuts && write_cuts(fd, &header->shape, cuts, err) != 0)
+        return -1;
     return kf_pwrite_all(fd, bytes, sizeof(bytes), 0, "map", err);
 }
 
@@ -206,7 +239,7 @@ int kf_map_attach(struct kf_map *ret, int fd, const struct kf_map_shape *shape,
                   struct kf_err *err)
 {
     struct kf_map map = {
-        .length = (size_t)kf_map_file_length(shape->chunk_count),
+        .length = (size_t)kf_map_file_length(shape),
         .chunk_count = shape->chunk_count,
     };
     struct kf_map_header header;
@@ -227,12 +260,45 @@ int kf_map_attach(struct kf_map *ret, int fd, const struct kf_map_shape *shape,
     }
     if (header.shape.size != shape->size ||
         header.shape.chunk_size != shape->chunk_size ||
-        header.shape.chunk_count != shape->chunk_count) {
+        header.shape.chunk_count != shape->chunk_count ||
+        header.shape.has_cuts != shape->has_cuts) {
         kf_map_detach(&map);
         return kf_fail(err, KF_E_MALFORMED, "the map is that of another object");
     }
     *ret = map;
     return 0;
+}
+
+static uint64_t cut_of(const struct kf_map *map, uint64_t index)
+{
+    return get_u64(map->base + cuts_at(map->chunk_count) + index * sizeof(uint64_t));
+}
+
+bool kf_map_has_cuts(const struct kf_map *map, const uint64_t *cuts)
+{
+    for (uint64_t i = 0; i <= map->chunk_count; i++)
+        if (cut_of(map, i) != cuts[i])
+            return false;
+    return true;
+}
+
+bool kf_map_place(const struct kf_map *map, const struct kf_map_shape *shape,
+                  uint64_t chunk, uint64_t *ret_offset, uint32_t *ret_length)
+{
+    uint64_t offset = chunk * shape->chunk_size, end;
+
+    if (chunk >= map->chunk_count)
+        return false;
+    end = kf_min_u64(offset + shape->chunk_size, shape->size);
+    if (shape->has_cuts) {
+        offset = cut_of(map, chunk);
+        end = cut_of(map, chunk + 1);
+    }
+    if (offset >= end || end > shape->size || end - offset > KF_CHUNK_SIZE_MAX)
+        return false;
+    *ret_offset = offset;
+    *ret_length = (uint32_t)(end - offset);
+    return true;
 }
 
 void kf_map_detach(struct kf_map *map)

@@ -44,6 +44,7 @@ struct kf_map_shape {
     uint64_t size;
     uint32_t chunk_size; /* of every chunk but the last; with cuts of their own: about */
     uint64_t chunk_count;
+    bool has_cuts; /* the map says where its chunks begin */
 };
 
 struct kf_map_header {
@@ -58,7 +59,7 @@ struct kf_map_shape kf_map_uniform(uint64_t size, uint32_t chunk_size);
  * content has equal shapes. */
 struct kf_map_shape kf_map_of_cuts(uint64_t size, uint64_t chunk_count);
 /* Of the whole map file. */
-uint64_t kf_map_file_length(uint64_t chunk_count);
+uint64_t kf_map_file_length(const struct kf_map_shape *shape);
 /* KF_E_ARG for a chunk size outside the limits, a size above INT64_MAX, or a count that
  * the size cannot have; KF_E_LIMIT for too many chunks. */
 int kf_map_check(const struct kf_map_shape *shape, struct kf_err *err);
@@ -76,13 +77,19 @@ struct kf_map {
     uint64_t chunk_count;
 };
 
-/* Allocates an empty file and writes the header last. The caller holds the exclusive
- * lock. */
-int kf_map_create(int fd, const struct kf_map_header *header, struct kf_err *err);
+/* Allocates an empty file and writes the header last. `cuts`: chunk_count + 1 offsets, of
+ * a shape that has them. The caller holds the exclusive lock. */
+int kf_map_create(int fd, const struct kf_map_header *header, const uint64_t *cuts,
+                  struct kf_err *err);
 /* Maps the file; KF_E_MALFORMED when it is torn or not of this shape. */
 int kf_map_attach(struct kf_map *ret, int fd, const struct kf_map_shape *shape,
                   struct kf_err *err);
 void kf_map_detach(struct kf_map *map);
+/* Whether the map has these cuts. */
+bool kf_map_has_cuts(const struct kf_map *map, const uint64_t *cuts);
+/* Where a chunk lies in the data file, as the map says; false when that cannot be. */
+bool kf_map_place(const struct kf_map *map, const struct kf_map_shape *shape,
+                  uint64_t chunk, uint64_t *ret_offset, uint32_t *ret_length);
 
 /* Whether its `verified` states count in this boot. */
 bool kf_map_is_current(const struct kf_map *map, const struct kf_identity *identity);

@@ -107,7 +107,7 @@ static int open_files(struct kf_object *object, struct kf_store *store, const ch
     if (!object->regions)
         return kf_fail(err, KF_E_NOMEM, "no memory for object '%s'", spec->name);
     if (kf_pair_open(&object->files, store->objects_fd, path, &object->shape,
-                     &store->identity, err) != 0)
+                     spec->cuts ? spec->cuts->offsets : NULL, &store->identity, err) != 0)
         return -1;
     object->charged_bytes = kf_pair_disk_bytes(&object->files);
     if (object->files.made)

@@ -92,6 +92,18 @@ struct kf_object_put {
 bool kf_object_put(struct kf_object *object, uint64_t chunk, struct kf_block *block,
                    const struct kf_digest *digest, struct kf_object_put *put);
 
+/* Whether another object seems to have the bytes of a chunk (of cuts with digests), and
+ * copying them from there: blocking; checked by the digest. When that fails the chunk is
+ * fetched like any other. */
+struct kf_elsewhere {
+    uint32_t object, chunk;
+};
+bool kf_object_elsewhere(struct kf_object *object, uint64_t chunk,
+                         struct kf_elsewhere *ret);
+int kf_object_copy(struct kf_object *object, uint64_t chunk,
+                   const struct kf_elsewhere *from, void *data, size_t length,
+                   struct kf_digest *ret_digest, struct kf_err *err);
+
 /* Forgets a chunk whose bytes turned out wrong: it is fetched again. */
 void kf_object_drop(struct kf_object *object, uint64_t chunk);
 

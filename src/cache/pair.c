@@ -90,6 +90,7 @@ struct opening {
     int objects_fd;
     struct names names;
     const struct kf_map_shape *shape;
+    const uint64_t *cuts; /* NULL: none */
     const struct kf_identity *identity;
     struct kf_pair pair;
 };
@@ -121,7 +122,7 @@ static int make(struct opening *opening, struct kf_err *err)
     if (ftruncate(fd, (off_t)opening->shape->size) != 0)
         return kf_fail_errno(err, "cannot size the data file");
     opening->pair.made = true;
-    return kf_map_create(opening->pair.map_fd, &header, err);
+    return kf_map_create(opening->pair.map_fd, &header, opening->cuts, err);
 }
 
 /* Any lock held: KF_E_MALFORMED when the files are not a sound pair of this object. */
@@ -132,6 +133,8 @@ static int attach(struct opening *opening, struct kf_err *err)
 
     if (kf_map_attach(&pair->map, pair->map_fd, opening->shape, err) != 0)
         return -1;
+    if (opening->cuts && !kf_map_has_cuts(&pair->map, opening->cuts))
+        return kf_fail(err, KF_E_MALFORMED, "the map has other cuts");
     pair->data_fd = openat(opening->objects_fd, opening->names.data, OPEN_FLAGS);
     if (pair->data_fd < 0 && errno == ENOENT)
         return kf_fail(err, KF_E_MALFORMED, "the data file is missing");
@@ -212,12 +215,13 @@ static void touch(int map_fd)
 }
 
 int kf_pair_open(struct kf_pair *ret, int objects_fd, const char *path,
-                 const struct kf_map_shape *shape, const struct kf_identity *identity,
-                 struct kf_err *err)
+                 const struct kf_map_shape *shape, const uint64_t *cuts,
+                 const struct kf_identity *identity, struct kf_err *err)
 {
     struct opening opening = {
         .objects_fd = objects_fd,
         .shape = shape,
+        .cuts = cuts,
         .identity = identity,
         .pair = {.data_fd = -1, .map_fd = -1},
     };

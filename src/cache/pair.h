@@ -27,11 +27,12 @@ struct kf_pair {
 /* Where an object's files are, below objects/, without ending. */
 int kf_pair_path(char ret[KF_PAIR_PATH_SIZE], const char *name, struct kf_err *err);
 
-/* Opens or makes `path` below `objects_fd`. KF_E_IO and others when that is impossible
+/* `cuts`: chunk_count + 1 offsets of a shape that has cuts, else NULL.
+ * Opens or makes `path` below `objects_fd`. KF_E_IO and others when that is impossible
  * now: the object can then be served, but not kept. */
 int kf_pair_open(struct kf_pair *ret, int objects_fd, const char *path,
-                 const struct kf_map_shape *shape, const struct kf_identity *identity,
-                 struct kf_err *err);
+                 const struct kf_map_shape *shape, const uint64_t *cuts,
+                 const struct kf_identity *identity, struct kf_err *err);
 void kf_pair_close(struct kf_pair *pair);
 
 /* Bytes on disk of both files. */

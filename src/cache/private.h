@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/stats.h"
+#include "cache/dedup.h"
 #include "cache/object.h"
 #include "cache/pair.h"
 #include "cache/space.h"
@@ -26,6 +27,7 @@ struct kf_store {
     struct kf_space space;
     struct kf_writer writer;
     struct kf_syncer syncer;
+    struct kf_dedup dedup;
     /* Guards the list and the last step of every count to 0. */
     pthread_mutex_t lock;
     struct kf_object *objects; /* open ones that are kept */
@@ -42,6 +44,7 @@ struct kf_object {
     /* the writer thread's */
     uint8_t *regions; /* enum kf_region, of each KF_CACHE_REGION */
     uint64_t charged_bytes;
+    uint32_t dedup_number; /* dedup's lock; 0: none yet */
     /* syncer's lock */
     struct kf_object *sync_next;
     bool sync_queued;

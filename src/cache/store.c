@@ -21,6 +21,7 @@ static void free_store(struct kf_store *store)
     kf_close_fd(&store->objects_fd);
     kf_close_fd(&store->folder_fd);
     (void)pthread_mutex_destroy(&store->lock); /* nobody holds it */
+    kf_dedup_fini(&store->dedup);
     free(store->path);
     free(store);
 }
@@ -49,6 +50,7 @@ int kf_store_open(struct kf_store **ret, const struct kf_store_opts *opts,
     store->folder_fd = store->objects_fd = -1;
     store->stats = opts->stats;
     (void)pthread_mutex_init(&store->lock, NULL); /* cannot fail without attributes */
+    kf_dedup_init(&store->dedup);
     store->path = opts->path ? strdup(opts->path) : kf_store_default_path();
     if (!store->path)
         return kf_fail(err, KF_E_NOTFOUND,

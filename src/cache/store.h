@@ -36,6 +36,10 @@ struct kf_store_opts {
  * ~/.cache/kitfs. Yours to free; NULL on no memory or no home. */
 char *kf_store_default_path(void);
 
+/* Reads which chunks the store has, once, for kf_object_elsewhere. Blocking, and seconds
+ * for a cache of terabytes. */
+void kf_store_index(struct kf_store *store);
+
 int kf_store_open(struct kf_store **ret, const struct kf_store_opts *opts,
                   struct kf_err *err);
 /* Waits for the writer at most until the deadline, then drops what is queued. Objects

@@ -114,6 +114,12 @@ static int write_vector(int fd, struct iovec *iov, unsigned count, uint64_t offs
     return 0;
 }
 
+static void note_kept(struct kf_object *object, const struct kf_object_put *put)
+{
+    kf_map_set_verified(&object->files.map, put->chunk, &put->digest);
+    kf_dedup_note(&object->store->dedup, object, put->chunk, &put->digest);
+}
+
 /* Neighbouring chunks by one call; then, and only then, their states. */
 static bool write_run(struct kf_object *object, struct kf_object_put **puts,
                       unsigned count)
@@ -130,7 +136,7 @@ static bool write_run(struct kf_object *object, struct kf_object_put **puts,
                      kf_object_chunk_offset(object, puts[0]->chunk)) != 0)
         return false;
     for (unsigned i = 0; i < count; i++)
-        kf_map_set_verified(&object->files.map, puts[i]->chunk, &puts[i]->digest);
+        note_kept(object, puts[i]);
     kf_stats_add(object->stats, KF_STAT_CACHE_WRITTEN_BYTES, bytes);
     return true;
 }

@@ -87,6 +87,18 @@ static void dequeue(struct kf_flight *flight)
 }
 
 static void chunk_arrived(struct kf_job *job);
+static void copy_chunk(struct kf_job *job);
+
+/* On the work queue like the last stretch of any other. */
+static void begin_copy(struct kf_flight *flight)
+{
+    struct kf_fetch *fetch = flight->feed->fetch;
+
+    flight->state = KF_FLIGHT_FETCHING;
+    fetch->busy++;
+    flight->job.run = copy_chunk;
+    kf_workq_submit(fetch->opts.workq, &flight->job, flight->urgency);
+}
 
 struct kf_flight *kf_flight_new_locked(struct kf_feed *feed, uint64_t chunk,
                                        enum kf_urgency urgency)
@@ -109,7 +121,10 @@ struct kf_flight *kf_flight_new_locked(struct kf_feed *feed, uint64_t chunk,
     assert(flight->place.length == kf_object_chunk_length(feed->object, chunk));
     put_in_bucket(fetch, flight);
     fetch->flight_count++;
-    enqueue(flight);
+    if (kf_object_elsewhere(feed->object, chunk, &flight->elsewhere))
+        begin_copy(flight);
+    else
+        enqueue(flight);
     return flight;
 }
 
@@ -183,6 +198,18 @@ void kf_flight_release(struct kf_flight *flight)
 }
 
 /* ---- the last stretch, on the work queue ---- */
+
+static void fetch_instead_locked(struct kf_flight *flight)
+{
+    struct kf_err err;
+
+    if (!flight->feed->fetch->stopping) {
+        kf_flight_requeue_locked(flight);
+        return;
+    }
+    (void)kf_fail(&err, KF_E_CANCELLED, "no reads any more: stopping");
+    kf_flight_fail_locked(flight, &err);
+}
 
 /* A chunk about which nothing is known gets its digest later: readers do not need it. */
 static int decode(struct kf_flight *flight, struct kf_digest *ret_digest,
@@ -286,6 +313,35 @@ static void chunk_arrived(struct kf_job *job)
         keep(flight, &digest);
         kf_fetch_enter(fetch);
         fetch->busy--;
+        kf_fetch_leave(fetch);
+    }
+    kf_feed_unref(feed);
+}
+
+/* The cache has its bytes, in another object. When they are not there after all, they are
+ * fetched like others. */
+static void copy_chunk(struct kf_job *job)
+{
+    struct kf_flight *flight = kf_container_of(job, struct kf_flight, job);
+    struct kf_feed *feed = kf_feed_ref(flight->feed); /* the flight ends below */
+    struct kf_fetch *fetch = feed->fetch;
+    struct kf_digest digest;
+
+    flight->job.run = chunk_arrived;
+    flight->block = kf_block_new(&fetch->budget, flight->place.length, true);
+    if (flight->block &&
+        kf_object_copy(feed->object, flight->chunk, &flight->elsewhere,
+                       flight->block->data, flight->block->length, &digest, NULL) == 0) {
+        answer(flight);
+        keep(flight, &digest);
+        kf_fetch_enter(fetch);
+        fetch->busy--;
+        kf_fetch_leave(fetch);
+    } else {
+        kf_block_unref(kf_steal(flight->block));
+        kf_fetch_enter(fetch);
+        fetch_instead_locked(flight);
+        kf_fetch_pump_locked(fetch);
         kf_fetch_leave(fetch);
     }
     kf_feed_unref(feed);

@@ -45,6 +45,7 @@ struct kf_flight {
     struct kf_feed *feed; /* a reference */
     uint64_t chunk;
     struct kf_chunk_place place;
+    struct kf_elsewhere elsewhere; /* where it is copied from at first, if anywhere */
     enum kf_flight_state state;
     enum kf_urgency urgency; /* written atomically: the source's thread looks */
     unsigned attempts;       /* decodings that failed */

@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (kf_map_decode(&header, data, size, NULL) != 0)
         return 0;
     if (kf_map_check(&header.shape, NULL) != 0 ||
-        kf_map_file_length(header.shape.chunk_count) < KF_MAP_HEADER_SIZE ||
+        kf_map_file_length(&header.shape) < KF_MAP_HEADER_SIZE ||
         kf_map_encode(&header, again, NULL) != 0 ||
         memcmp(again + 12, data + 12, 20) != 0)
         abort();

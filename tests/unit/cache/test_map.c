@@ -29,7 +29,7 @@ static struct kf_map new_map(uint64_t chunk_count)
     struct kf_map map;
     int fd = new_file();
 
-    cr_assert_eq(kf_map_create(fd, &header, NULL), 0);
+    cr_assert_eq(kf_map_create(fd, &header, NULL, NULL), 0);
     cr_assert_eq(kf_map_attach(&map, fd, &header.shape, NULL), 0);
     close(fd);
     return map;
@@ -45,9 +45,10 @@ static void fill(struct kf_map *map)
 
 Test(map, header_survives_coding)
 {
-    struct kf_map_header header = {.shape = {0x123456789aULL, UINT32_C(1) << 20, 0x30201},
-                                   .flags = KF_MAP_DURABLE,
-                                   .identity = here};
+    struct kf_map_header header = {
+        .shape = {0x123456789aULL, UINT32_C(1) << 20, 0x30201, true},
+        .flags = KF_MAP_DURABLE,
+        .identity = here};
     uint8_t bytes[KF_MAP_HEADER_SIZE];
     struct kf_map_header found;
 
@@ -59,6 +60,7 @@ Test(map, header_survives_coding)
     cr_assert_eq(found.shape.size, header.shape.size);
     cr_assert_eq(found.shape.chunk_size, header.shape.chunk_size);
     cr_assert_eq(found.shape.chunk_count, header.shape.chunk_count);
+    cr_assert(found.shape.has_cuts);
     cr_assert_eq(found.flags, header.flags);
     cr_assert_eq(memcmp(&found.identity, &here, sizeof(here)), 0);
 }
@@ -86,13 +88,13 @@ Test(map, header_is_refused_when_any_fixed_byte_differs)
 Test(map, header_with_impossible_sizes_is_refused)
 {
     struct kf_map_header bad[] = {
-        {.shape = {1, 0, 1}},
-        {.shape = {1, CHUNK - 1, 1}},
-        {.shape = {UINT64_MAX, CHUNK, 1}},
-        {.shape = {1, CHUNK, 0}},
-        {.shape = {0, CHUNK, 1}},
-        {.shape = {2, CHUNK, 3}},
-        {.shape = {CHUNK * KF_MAP_CHUNK_LIMIT, CHUNK, KF_MAP_CHUNK_LIMIT + 1}},
+        {.shape = {1, 0, 1, false}},
+        {.shape = {1, CHUNK - 1, 1, false}},
+        {.shape = {UINT64_MAX, CHUNK, 1, false}},
+        {.shape = {1, CHUNK, 0, false}},
+        {.shape = {0, CHUNK, 1, false}},
+        {.shape = {2, CHUNK, 3, false}},
+        {.shape = {CHUNK * KF_MAP_CHUNK_LIMIT, CHUNK, KF_MAP_CHUNK_LIMIT + 1, false}},
     };
     uint8_t bytes[KF_MAP_HEADER_SIZE];
     struct kf_map_header found;
@@ -107,7 +109,7 @@ Test(map, header_with_impossible_sizes_is_refused)
 
 static int kind_of_check(uint64_t size, uint32_t chunk_size, uint64_t chunk_count)
 {
-    struct kf_map_shape shape = {size, chunk_size, chunk_count};
+    struct kf_map_shape shape = {size, chunk_size, chunk_count, false};
     struct kf_err err = {.kind = KF_E_NONE};
 
     (void)kf_map_check(&shape, &err); /* the record says it */
@@ -139,12 +141,42 @@ Test(map, shape_of_cuts_follows_from_the_content)
     cr_assert_eq(kf_map_of_cuts(0, 0).chunk_count, 0);
 }
 
+static uint64_t length_of(uint64_t chunk_count, bool has_cuts)
+{
+    struct kf_map_shape shape = {
+        .chunk_size = CHUNK, .chunk_count = chunk_count, .has_cuts = has_cuts};
+
+    return kf_map_file_length(&shape);
+}
+
 Test(map, file_length_is_that_of_the_format)
 {
-    cr_assert_eq(kf_map_file_length(0), 4096);
-    cr_assert_eq(kf_map_file_length(1), 4096 + 64 + 32);
-    cr_assert_eq(kf_map_file_length(64), 4096 + 64 + 64 * 32);
-    cr_assert_eq(kf_map_file_length(65), 4096 + 128 + 65 * 32);
+    cr_assert_eq(length_of(0, false), 4096);
+    cr_assert_eq(length_of(1, false), 4096 + 64 + 32);
+    cr_assert_eq(length_of(64, false), 4096 + 64 + 64 * 32);
+    cr_assert_eq(length_of(65, false), 4096 + 128 + 65 * 32);
+    cr_assert_eq(length_of(65, true), 4096 + 128 + 65 * 32 + 66 * 8);
+}
+
+Test(map, says_where_its_chunks_lie)
+{
+    const uint64_t cuts[] = {0, 5, 70000, 70001}, others[] = {0, 6, 70000, 70001};
+    struct kf_map_header header = {.shape = kf_map_of_cuts(70001, 3), .identity = here};
+    struct kf_map map;
+    uint64_t offset;
+    uint32_t length;
+    int fd = new_file();
+
+    cr_assert_eq(kf_map_create(fd, &header, cuts, NULL), 0);
+    cr_assert_eq(kf_map_attach(&map, fd, &header.shape, NULL), 0);
+    close(fd);
+    cr_assert(kf_map_has_cuts(&map, cuts));
+    cr_assert_not(kf_map_has_cuts(&map, others));
+    cr_assert(kf_map_place(&map, &header.shape, 1, &offset, &length));
+    cr_assert_eq(offset, 5);
+    cr_assert_eq(length, 69995);
+    cr_assert_not(kf_map_place(&map, &header.shape, 3, &offset, &length));
+    kf_map_detach(&map);
 }
 
 Test(map, counts_chunks_across_words)
@@ -262,9 +294,10 @@ Test(map, of_wrong_length_or_for_another_object_is_refused)
 {
     struct kf_map_header header = {.shape = kf_map_uniform(10 * (uint64_t)CHUNK, CHUNK)};
     const struct kf_map_shape others[] = {
-        {header.shape.size - 1, CHUNK, 10},
-        {header.shape.size, CHUNK + 1, 10},
-        {header.shape.size, CHUNK, 11},
+        {header.shape.size - 1, CHUNK, 10, false},
+        {header.shape.size, CHUNK + 1, 10, false},
+        {header.shape.size, CHUNK, 11, false},
+        {header.shape.size, CHUNK, 10, true},
     };
     struct kf_map map;
     struct kf_err err;
@@ -272,7 +305,7 @@ Test(map, of_wrong_length_or_for_another_object_is_refused)
 
     cr_assert_eq(kf_map_attach(&map, fd, &header.shape, &err), -1);
     cr_assert_eq(err.kind, KF_E_MALFORMED);
-    cr_assert_eq(kf_map_create(fd, &header, NULL), 0);
+    cr_assert_eq(kf_map_create(fd, &header, NULL, NULL), 0);
     for (size_t i = 0; i < KF_ARRAY_LEN(others); i++) {
         cr_assert_eq(kf_map_attach(&map, fd, &others[i], &err), -1);
         cr_assert_eq(err.kind, KF_E_MALFORMED);

@@ -458,7 +458,7 @@ Test(object, is_not_durable_when_stopped_early)
 
     /* Opened beside the store, whose own thread would sync it. */
     cr_assert_eq(kf_pair_path(path, NAME, NULL), 0);
-    cr_assert_eq(kf_pair_open(&bare.files, store->objects_fd, path, &bare.shape,
+    cr_assert_eq(kf_pair_open(&bare.files, store->objects_fd, path, &bare.shape, NULL,
                               &store->identity, NULL),
                  0);
     bare.store = store;
