@@ -12,16 +12,25 @@
 #define COLUMN 30
 #define WIDTH 90
 
+#ifdef KF_WITHOUT_FUSE
+static const char purpose[] = "kitfs-pack packs ModelKits that can be read lazily.";
+static const char first_use[] = "pack . -t oci:./layout:v1";
+#else
+static const char purpose[] = "kitfs mounts ModelKits and reads them lazily.";
+static const char first_use[] = "mount registry.example/acme/llama3:8B /models/llama3";
+#endif
+
 void kf_print_usage(void)
 {
-    printf("kitfs mounts ModelKits and reads them lazily.\n\nUsage: kitfs VERB ...\n\n");
+    printf("%s\n\nUsage: " KF_PROGRAM " VERB ...\n\n", purpose);
     for (size_t i = 0; i < kf_verb_count; i++)
         printf("  %-11s %s\n", kf_verb_table[i].name, kf_verb_table[i].summary);
-    printf("\nkitfs VERB --help teaches a verb. Begin with:\n\n"
-           "  kitfs mount registry.example/acme/llama3:8B /models/llama3\n\n"
+    printf("\n" KF_PROGRAM " VERB --help teaches a verb. Begin with:\n\n"
+           "  " KF_PROGRAM " %s\n\n"
            "A reference is [registry/]repository[:tag|@digest], or oci:DIR[:TAG] for an "
            "OCI\n"
-           "layout folder.\n");
+           "layout folder.\n",
+           first_use);
 }
 
 static void option_name(const struct kf_option *option, char *out, size_t size)
@@ -71,7 +80,7 @@ static void print_option(const struct kf_option *option)
 
 void kf_print_verb_help(const struct kf_verb *verb)
 {
-    printf("Usage: kitfs %s %s%s[options]\n\n%s.\n", verb->name, verb->arguments,
+    printf("Usage: " KF_PROGRAM " %s %s%s[options]\n\n%s.\n", verb->name, verb->arguments,
            *verb->arguments ? " " : "", verb->summary);
     if (verb->detail)
         printf("\n%s", verb->detail);
@@ -114,7 +123,7 @@ static void complete_bash(void)
            "       else\n"
            "           mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n"
            "       fi ;;\n"
-           "    esac\n}\ncomplete -o filenames -F _kitfs kitfs\n");
+           "    esac\n}\ncomplete -o filenames -F _kitfs " KF_PROGRAM "\n");
 }
 
 /* zsh's single-quoted words, with what _arguments takes for its own escaped. */
@@ -132,7 +141,7 @@ static void print_zsh_text(const char *text)
 
 static void complete_zsh(void)
 {
-    printf("#compdef kitfs\nlocal -a verbs\nverbs=(\n");
+    printf("#compdef " KF_PROGRAM "\nlocal -a verbs\nverbs=(\n");
     for (size_t i = 0; i < kf_verb_count; i++) {
         printf("    '%s:", kf_verb_table[i].name);
         print_zsh_text(kf_verb_table[i].summary);
@@ -168,7 +177,7 @@ static void print_fish_text(const char *text)
 static void complete_fish(void)
 {
     for (size_t i = 0; i < kf_verb_count; i++) {
-        printf("complete -c kitfs -n __fish_use_subcommand -a %s -d '",
+        printf("complete -c " KF_PROGRAM " -n __fish_use_subcommand -a %s -d '",
                kf_verb_table[i].name);
         print_fish_text(kf_verb_table[i].summary);
         printf("'\n");
@@ -177,7 +186,7 @@ static void complete_fish(void)
 
             if ((option->verbs & kf_verb_table[i].bit) == 0)
                 continue;
-            printf("complete -c kitfs -n '__fish_seen_subcommand_from %s' -l %s",
+            printf("complete -c " KF_PROGRAM " -n '__fish_seen_subcommand_from %s' -l %s",
                    kf_verb_table[i].name, option->name);
             if (option->letter)
                 printf(" -s %c", option->letter);

@@ -18,6 +18,7 @@
 #define MOUNT_FAILED 32 /* mount(8), "EXIT STATUS" */
 
 const struct kf_verb kf_verb_table[] = {
+#ifndef KF_WITHOUT_FUSE
     {"mount", KF_V_MOUNT, "REF DIR", 2, 2, "Mount a ModelKit read-only",
      "Returns when the kit can be read; what is read is fetched then. DIR is made when "
      "it\n"
@@ -31,6 +32,7 @@ const struct kf_verb kf_verb_table[] = {
     {"umount", KF_V_UMOUNT, "DIR", 1, 1, "Unmount, and wait until it is gone",
      "A mount that is in use is refused, with the name of who uses it.\n",
      kf_verb_umount},
+#endif
     {"ls", KF_V_LS, "REF [PATH]", 1, 2, "List files inside a kit, without mounting", NULL,
      kf_verb_ls},
     {"cat", KF_V_CAT, "REF PATH", 2, 2, "Write one file of a kit to stdout",
@@ -40,8 +42,8 @@ const struct kf_verb kf_verb_table[] = {
     {"list", KF_V_LIST, "REPOSITORY", 1, 1,
      "List the tags of a repository, or of a layout folder (oci:DIR)", NULL,
      kf_verb_list},
-    {"status", KF_V_STATUS, "[DIR]", 0, 1, "Show mounts, their state and progress", NULL,
-     kf_verb_status},
+    {"info", KF_V_INFO, "REF", 1, 1, "Print the Kitfile of a kit, as kit info does", NULL,
+     kf_verb_info},
     {"inspect", KF_V_INSPECT, "REF", 1, 1,
      "Print manifest, config and digest of a kit as JSON",
      "  kitfs inspect REF --layers      how each layer is read, and what of it is "
@@ -63,8 +65,12 @@ const struct kf_verb kf_verb_table[] = {
      "  kitfs pack . -t registry.example/acme/llama3:8B --push\n"
      "  kitfs pack . -t oci:./layout:v1 --compression none   for kit before 1.15\n",
      kf_verb_pack},
+#ifndef KF_WITHOUT_FUSE
+    {"status", KF_V_STATUS, "[DIR]", 0, 1, "Show mounts, their state and progress", NULL,
+     kf_verb_status},
     {"doctor", KF_V_DOCTOR, "[REF]", 0, 1,
      "Check what kitfs needs here, and the way to a registry", NULL, kf_verb_doctor},
+#endif
     {"version", KF_V_VERSION, "", 0, 0, "Print versions", NULL, kf_verb_version},
     {"completion", KF_V_COMPLETION, "bash|zsh|fish", 1, 1, "Print completion for a shell",
      "  source <(kitfs completion bash)\n", kf_verb_completion},
@@ -102,7 +108,8 @@ static int check_arguments(const struct kf_verb *verb, const struct kf_options *
 {
     if (options->arg_count >= verb->min_args && options->arg_count <= verb->max_args)
         return 0;
-    return kf_fail(err, KF_E_ARG, "%s; usage: kitfs %s %s (see kitfs %s --help)",
+    return kf_fail(err, KF_E_ARG,
+                   "%s; usage: " KF_PROGRAM " %s %s (see " KF_PROGRAM " %s --help)",
                    options->arg_count < verb->min_args ? "an argument is missing"
                                                        : "too many arguments",
                    verb->name, verb->arguments, verb->name);
@@ -156,7 +163,8 @@ int kf_report_no_verb(const char *name)
                 near);
     else
         fprintf(stderr,
-                "[ERROR] Cannot run '%s': no such verb (kitfs --help lists them)\n",
+                "[ERROR] Cannot run '%s': no such verb (" KF_PROGRAM
+                " --help lists them)\n",
                 name);
     return 1;
 }
@@ -207,7 +215,8 @@ int main(int argc, char **argv)
     if (argc > 0 && (is_mount_helper(argv[0]) || has_form_of_mount_fuse(argc, argv)))
         return run_as_mount_helper(argc, argv);
     if (argc < 2) {
-        fprintf(stderr, "[ERROR] Cannot run: no verb (kitfs --help lists them)\n");
+        fprintf(stderr,
+                "[ERROR] Cannot run: no verb (" KF_PROGRAM " --help lists them)\n");
         return 1;
     }
     if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {

@@ -10,7 +10,7 @@ int kf_verb_version(const struct kf_options *options)
 
     (void)options;
     (void)uname(&system); /* only fails on a bad pointer */
-    printf("kitfs %s\nbuilt with %s\n%s %s\n", KF_VERSION, KF_LIBRARIES, system.sysname,
-           system.release);
+    printf(KF_PROGRAM " %s\nbuilt with %s\n%s %s\n", KF_VERSION, KF_LIBRARIES,
+           system.sysname, system.release);
     return 0;
 }
