@@ -77,11 +77,10 @@ static void open_store(struct kf_opened *opened, const struct kf_options *option
         fprintf(stderr, "[WARN ] Nothing is cached: %s\n", err.message);
 }
 
-static int open_all(struct kf_opened *ret, const struct kf_options *options, bool cached,
-                    struct kf_err *err)
+/* All that a kit is opened with. */
+static int begin(struct kf_opened *ret, struct kf_kit_opts *ret_kit,
+                 const struct kf_options *options, bool cached, struct kf_err *err)
 {
-    struct kf_kit_opts kit;
-
     *ret = (struct kf_opened){0};
     ret->ref = kf_ref_with_tag(options->args[0], options->quiet, err);
     ret->workq = ret->ref ? kf_workq_new(WORK_THREADS, err) : NULL;
@@ -91,11 +90,21 @@ static int open_all(struct kf_opened *ret, const struct kf_options *options, boo
     }
     if (cached)
         open_store(ret, options);
-    kf_kit_from_options(&kit, options);
-    kit.ref = ret->ref;
-    kit.workq = ret->workq;
-    kit.store = ret->store;
-    kit.stats = &ret->stats;
+    kf_kit_from_options(ret_kit, options);
+    ret_kit->ref = ret->ref;
+    ret_kit->workq = ret->workq;
+    ret_kit->store = ret->store;
+    ret_kit->stats = &ret->stats;
+    return 0;
+}
+
+static int open_all(struct kf_opened *ret, const struct kf_options *options, bool cached,
+                    struct kf_err *err)
+{
+    struct kf_kit_opts kit;
+
+    if (begin(ret, &kit, options, cached, err) != 0)
+        return -1;
     if (kf_kit_open(&ret->kit, &kit, err) != 0) {
         ret->kit = NULL;
         kf_opened_close(ret);
@@ -114,6 +123,20 @@ int kf_opened_open_uncached(struct kf_opened *ret, const struct kf_options *opti
                             struct kf_err *err)
 {
     return open_all(ret, options, false, err);
+}
+
+int kf_opened_resolve(struct kf_resolved *ret, const struct kf_options *options,
+                      struct kf_err *err)
+{
+    struct kf_opened opened;
+    struct kf_kit_opts kit;
+    int rc;
+
+    if (begin(&opened, &kit, options, true, err) != 0)
+        return -1;
+    rc = kf_kit_resolve(ret, &kit, err);
+    kf_opened_close(&opened);
+    return rc;
 }
 
 void kf_opened_close(struct kf_opened *opened)

@@ -13,6 +13,7 @@
 
 struct kf_err;
 struct kf_options;
+struct kf_resolved;
 
 struct kf_opened {
     struct kf_workq *workq;
@@ -28,6 +29,10 @@ int kf_opened_open(struct kf_opened *ret, const struct kf_options *options,
 int kf_opened_open_uncached(struct kf_opened *ret, const struct kf_options *options,
                             struct kf_err *err);
 void kf_opened_close(struct kf_opened *opened);
+
+/* Manifest and Kitfile alone, by way of the cache. */
+int kf_opened_resolve(struct kf_resolved *ret, const struct kf_options *options,
+                      struct kf_err *err);
 
 void kf_net_from_options(struct kf_net_opts *ret, const struct kf_options *options);
 void kf_cache_from_options(struct kf_store_opts *ret, const struct kf_options *options);

@@ -11,8 +11,8 @@
 
 #define NETWORK                                                              \
     (KF_V_MOUNT | KF_V_LS | KF_V_CAT | KF_V_LIST | KF_V_DOCTOR | KF_V_PACK | \
-     KF_V_VERIFY | KF_V_INSPECT)
-#define READING (KF_V_MOUNT | KF_V_LS | KF_V_CAT)
+     KF_V_VERIFY | KF_V_INSPECT | KF_V_INFO)
+#define READING (KF_V_MOUNT | KF_V_LS | KF_V_CAT | KF_V_INFO)
 #define OPENING (READING | KF_V_VERIFY | KF_V_INSPECT)
 #define CACHE (READING | KF_V_DOCTOR)
 #define LONG (KF_V_PACK | KF_V_VERIFY)

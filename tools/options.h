@@ -100,6 +100,7 @@ enum kf_verb_bit {
     KF_V_PACK = 1 << 10,
     KF_V_VERIFY = 1 << 11,
     KF_V_INSPECT = 1 << 12,
+    KF_V_INFO = 1 << 13,
 };
 
 enum kf_option_type {

@@ -34,6 +34,7 @@ int kf_verb_list(const struct kf_options *options);
 int kf_verb_status(const struct kf_options *options);
 int kf_verb_pack(const struct kf_options *options);
 int kf_verb_verify(const struct kf_options *options);
+int kf_verb_info(const struct kf_options *options);
 int kf_verb_inspect(const struct kf_options *options);
 int kf_verb_version(const struct kf_options *options);
 int kf_verb_doctor(const struct kf_options *options);

@@ -13,6 +13,7 @@
 #include "fs/reads.h"
 #include "fs/status.h"
 #include "fs/view.h"
+#include "kit/open.h"
 #include "kit/tree.h"
 #include "layer/layer.h"
 
@@ -270,10 +271,11 @@ static const char *status_text(const struct fuse_file_info *info)
     return (const char *)(uintptr_t)info->fh;
 }
 
-/* An empty file has nothing behind it that would have to be open. */
-static bool has_bytes(const struct kf_view *view, uint32_t node)
+/* An empty file, or one in memory, has nothing behind it that would have to be open. */
+static bool has_file(const struct kf_view *view, uint32_t node)
 {
-    return view->tree->nodes[node].size > 0;
+    return view->tree->nodes[node].size > 0 &&
+           view->tree->nodes[node].layer != KF_NODE_NONE;
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
@@ -294,12 +296,12 @@ static void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
         (void)fuse_reply_err(req, ENOENT);
         return;
     }
-    if (has_bytes(view, node) && kf_inodes_get(view->inodes, node, &err) != 0) {
+    if (has_file(view, node) && kf_inodes_get(view->inodes, node, &err) != 0) {
         kf_reads_fail(view->reads, req, node, 0, &err);
         return;
     }
     info->keep_cache = 1;
-    if (fuse_reply_open(req, info) != 0 && has_bytes(view, node))
+    if (fuse_reply_open(req, info) != 0 && has_file(view, node))
         kf_inodes_put(view->inodes, node); /* interrupted: there will be no release */
 }
 
@@ -310,7 +312,7 @@ static void op_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *inf
 
     if (id == KF_ID_STATUS)
         free((void *)(uintptr_t)info->fh);
-    else if (node != KF_NODE_NONE && has_bytes(view, node))
+    else if (node != KF_NODE_NONE && has_file(view, node))
         kf_inodes_put(view->inodes, node);
     (void)fuse_reply_err(req, 0);
 }
@@ -361,9 +363,15 @@ static void read_status(fuse_req_t req, size_t size, off_t offset,
 static void read_file(fuse_req_t req, uint32_t node, size_t size, uint64_t offset)
 {
     struct kf_view *view = view_of(req);
+    const char *bytes = kf_kit_bytes(view->kit, node);
     struct kf_file *file = kf_inodes_file(view->inodes, node);
     void *buffer = thread_buffer();
 
+    if (bytes) {
+        kf_stats_add(view->stats, KF_STAT_READ_BYTES, size);
+        (void)fuse_reply_buf(req, bytes + offset, size); /* the reader may be gone */
+        return;
+    }
     if (!file) {
         (void)fuse_reply_err(req, EBADF);
         return;

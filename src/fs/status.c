@@ -58,9 +58,12 @@ static uint64_t local_bytes(const struct kf_view *view)
     for (uint32_t i = 0; i < view->tree->count; i++) {
         const struct kf_node *node = &view->tree->nodes[i];
 
-        if (node->type == KF_TYPE_FILE && node->layer != KF_NODE_NONE)
-            sum += kf_layer_local_bytes(kf_kit_layer(view->kit, node->layer)->layer,
-                                        node->entry);
+        if (node->type != KF_TYPE_FILE)
+            continue;
+        sum += node->layer == KF_NODE_NONE /* in memory */
+                   ? node->size
+                   : kf_layer_local_bytes(kf_kit_layer(view->kit, node->layer)->layer,
+                                          node->entry);
     }
     return sum;
 }

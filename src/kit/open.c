@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "cache/store.h"
 #include "fetch/queue.h"
 #include "kit/copy.h"
 #include "kit/layers.h"
@@ -16,6 +17,8 @@
 
 #define DEFAULT_TIMEOUT_NS (300 * KF_NS_PER_S)
 #define CLOSE_NS (2 * KF_NS_PER_S)
+#define KITFILE_NAME "Kitfile"
+#define KITFILE_MODE 0644
 
 struct toc_blob {
     struct kf_digest digest;
@@ -33,25 +36,48 @@ struct kf_kit {
     struct toc_blob *toc_blobs;
     size_t toc_blob_count;
     struct kf_tree tree;
+    char *kitfile; /* the file's text; NULL: there is none */
     int64_t timeout_ns;
 };
 
 /* ---- opening ---- */
 
+static int64_t timeout_of(const struct kf_kit_opts *opts)
+{
+    return opts->read_timeout_ns ? opts->read_timeout_ns : DEFAULT_TIMEOUT_NS;
+}
+
 /* A layout folder is local: offline changes nothing about it. */
-static int open_origin(struct kf_kit *kit, const struct kf_kit_opts *opts,
-                       struct kf_err *err)
+static int open_origin(struct kf_origin **ret, const struct kf_ref *ref,
+                       const struct kf_kit_opts *opts, struct kf_err *err)
 {
     const struct kf_origin_opts origin_opts = {
         .net = opts->net,
         .workq = opts->workq,
         .stats = opts->stats,
-        .timeout_ns = kit->timeout_ns,
+        .timeout_ns = timeout_of(opts),
     };
 
-    if (opts->offline && kit->ref.where != KF_REF_LAYOUT)
+    if (opts->offline && ref->where != KF_REF_LAYOUT)
         return 0;
-    return kf_origin_open(&kit->origin, &kit->ref, &origin_opts, err);
+    return kf_origin_open(ret, ref, &origin_opts, err);
+}
+
+/* Opens the origin, which the caller closes in any case. */
+static int resolve(struct kf_resolved *ret, struct kf_origin **ret_origin,
+                   const struct kf_ref *ref, const struct kf_kit_opts *opts,
+                   struct kf_err *err)
+{
+    struct kf_resolve_from from = {
+        .ref = ref,
+        .store = opts->store,
+        .timeout_ns = timeout_of(opts),
+    };
+
+    if (open_origin(ret_origin, ref, opts, err) != 0)
+        return -1;
+    from.origin = *ret_origin;
+    return kf_resolve(ret, &from, err);
 }
 
 static int open_fetch(struct kf_kit *kit, const struct kf_kit_opts *opts,
@@ -72,6 +98,8 @@ static int open_fetch(struct kf_kit *kit, const struct kf_kit_opts *opts,
 static int open_toc_blobs(struct kf_kit *kit, const struct kf_pair *pairs,
                           const struct kf_layers_from *from, struct kf_err *err)
 {
+    struct kf_err why;
+
     kit->toc_blobs = calloc(kit->layer_count + 1, sizeof(*kit->toc_blobs));
     if (!kit->toc_blobs)
         return kf_fail(err, KF_E_NOMEM, "no memory for %zu layers", kit->layer_count);
@@ -88,10 +116,14 @@ static int open_toc_blobs(struct kf_kit *kit, const struct kf_pair *pairs,
         if (known < kit->toc_blob_count)
             continue;
         blob->digest = pairs[i].toc_desc->digest;
-        blob->source = kf_layers_source(from, pairs[i].toc_desc, err);
-        if (!blob->source)
+        blob->source = kf_layers_source(from, pairs[i].toc_desc, &why);
+        if (blob->source) {
+            kit->toc_blob_count++;
+        } else if (why.kind != KF_E_NOTFOUND) { /* else its layers are read without */
+            if (err)
+                *err = why;
             return -1;
-        kit->toc_blob_count++;
+        }
     }
     return 0;
 }
@@ -114,15 +146,23 @@ static int open_layers(struct kf_kit *kit, const struct kf_kit_opts *opts,
     kit->layers = calloc(kit->layer_count + 1, sizeof(*kit->layers));
     if (!kit->layers)
         return kf_fail(err, KF_E_NOMEM, "no memory for %zu layers", kit->layer_count);
+    if (opts->store)
+        kf_store_index(opts->store);
     if (open_toc_blobs(kit, pairs, &from, err) != 0)
         return -1;
     return kf_open_layers(kit->layers, pairs, kit->layer_count, &from, err);
 }
 
+/* The file Kitfile goes in as a layer of its own behind the others, so that a layer that
+ * has one, too, is an error, as it is for kit. */
 static int build_tree(struct kf_kit *kit, int64_t created, struct kf_err *err)
 {
+    const struct kf_table_entry entry = {.size = kit->kitfile ? strlen(kit->kitfile) : 0,
+                                         .mode = KITFILE_MODE,
+                                         .type = KF_TYPE_FILE};
     kf_auto(kf_free) struct kf_tree_layer *layers =
         calloc(kit->layer_count + 1, sizeof(*layers));
+    kf_auto(kf_table_fini) struct kf_table own = {0};
 
     if (!layers)
         return kf_fail(err, KF_E_NOMEM, "no memory for %zu layers", kit->layer_count);
@@ -130,28 +170,44 @@ static int build_tree(struct kf_kit *kit, int64_t created, struct kf_err *err)
         layers[i].table = kf_layer_table(kit->layers[i].layer);
         layers[i].prefix = ""; /* since kit 0.5 names are full paths */
     }
-    return kf_tree_build(&kit->tree, layers, kit->layer_count, created, err);
+    if (kit->kitfile &&
+        kf_table_add(&own, &entry, KITFILE_NAME, strlen(KITFILE_NAME), err) != 0)
+        return -1;
+    layers[kit->layer_count] = (struct kf_tree_layer){&own, ""};
+    if (kf_tree_build(&kit->tree, layers, kit->layer_count + 1, created, err) != 0)
+        return -1;
+    if (kit->kitfile)
+        kit->tree.nodes[kf_tree_find(&kit->tree, KITFILE_NAME)].layer = KF_NODE_NONE;
+    return 0;
 }
 
 static int open_kit(struct kf_kit *kit, const struct kf_kit_opts *opts,
                     struct kf_err *err)
 {
     kf_auto(kf_resolved_fini) struct kf_resolved resolved = {0};
-    struct kf_resolve_from from = {
-        .ref = &kit->ref,
-        .store = opts->store,
-        .timeout_ns = kit->timeout_ns,
-    };
 
-    if (open_origin(kit, opts, err) != 0)
-        return -1;
-    from.origin = kit->origin;
-    if (kf_resolve(&resolved, &from, err) != 0)
+    if (resolve(&resolved, &kit->origin, &kit->ref, opts, err) != 0)
         return -1;
     kit->digest = resolved.digest;
+    kit->kitfile = kf_steal(resolved.kitfile_text);
     if (open_fetch(kit, opts, err) != 0 || open_layers(kit, opts, &resolved, err) != 0)
         return -1;
     return build_tree(kit, resolved.created, err);
+}
+
+int kf_kit_resolve(struct kf_resolved *ret, const struct kf_kit_opts *opts,
+                   struct kf_err *err)
+{
+    struct kf_origin *origin = NULL;
+    struct kf_ref ref;
+    int rc;
+
+    if (kf_ref_parse(&ref, opts->ref, err) != 0)
+        return -1;
+    rc = resolve(ret, &origin, &ref, opts, err);
+    kf_origin_close(origin);
+    kf_ref_fini(&ref);
+    return rc;
 }
 
 int kf_kit_open(struct kf_kit **ret, const struct kf_kit_opts *opts, struct kf_err *err)
@@ -167,7 +223,7 @@ int kf_kit_open(struct kf_kit **ret, const struct kf_kit_opts *opts, struct kf_e
         return kf_fail(err, KF_E_NOMEM, "no memory for a kit");
     }
     kit->ref = ref;
-    kit->timeout_ns = opts->read_timeout_ns ? opts->read_timeout_ns : DEFAULT_TIMEOUT_NS;
+    kit->timeout_ns = timeout_of(opts);
     kit->name = kf_ref_format(&ref);
     if (!kit->name) {
         (void)kf_kit_close(kit, 0); /* nothing was begun */
@@ -196,6 +252,7 @@ int kf_kit_close(struct kf_kit *kit, int64_t deadline_ns)
     free(kit->toc_blobs);
     kf_fetch_free(kit->fetch);
     kf_tree_fini(&kit->tree);
+    free(kit->kitfile);
     kf_origin_close(kit->origin);
     kf_ref_fini(&kit->ref);
     free(kit->name);
@@ -249,16 +306,40 @@ const struct kf_kit_layer *kf_kit_layer(const struct kf_kit *kit, size_t index)
     return &kit->layers[index];
 }
 
+const char *kf_kit_bytes(const struct kf_kit *kit, uint32_t node)
+{
+    bool own = node < kit->tree.count && kit->tree.nodes[node].type == KF_TYPE_FILE &&
+               kit->tree.nodes[node].layer == KF_NODE_NONE;
+
+    return own ? kit->kitfile : NULL;
+}
+
 struct kf_file *kf_kit_file(struct kf_kit *kit, uint32_t node, struct kf_err *err)
 {
     const struct kf_node *which;
 
-    if (node >= kit->tree.count || kit->tree.nodes[node].type != KF_TYPE_FILE) {
-        (void)kf_fail(err, KF_E_ARG, "node %" PRIu32 " of the kit is no file", node);
+    if (node >= kit->tree.count || kit->tree.nodes[node].layer == KF_NODE_NONE ||
+        kit->tree.nodes[node].type != KF_TYPE_FILE) {
+        (void)kf_fail(err, KF_E_ARG, "node %" PRIu32 " of the kit is no file of a layer",
+                      node); /* NULL says it */
         return NULL;
     }
     which = &kit->tree.nodes[node];
     return kf_layer_file(kit->layers[which->layer].layer, which->entry, err);
+}
+
+static int copy_layer_file(struct kf_kit *kit, uint32_t node, uint64_t offset,
+                           uint64_t length, kf_copy_write *write, void *arg,
+                           struct kf_err *err)
+{
+    struct kf_file *file = kf_kit_file(kit, node, err);
+    int rc;
+
+    if (!file)
+        return -1;
+    rc = kf_copy_range(file, offset, length, kit->timeout_ns, write, arg, err);
+    kf_file_put(file);
+    return rc;
 }
 
 int kf_kit_copy(struct kf_kit *kit, uint32_t node, uint64_t offset, uint64_t length,
@@ -266,17 +347,11 @@ int kf_kit_copy(struct kf_kit *kit, uint32_t node, uint64_t offset, uint64_t len
                              struct kf_err *err),
                 void *arg, struct kf_err *err)
 {
-    struct kf_file *file = kf_kit_file(kit, node, err);
-    uint64_t size;
-    int rc;
+    const char *bytes = kf_kit_bytes(kit, node);
+    uint64_t size = node < kit->tree.count ? kit->tree.nodes[node].size : 0;
 
-    if (!file)
-        return -1;
-    size = kit->tree.nodes[node].size;
     if (offset > size || length > size - offset)
-        rc = kf_fail(err, KF_E_ARG, "range beyond the end of the file");
-    else
-        rc = kf_copy_range(file, offset, length, kit->timeout_ns, write, arg, err);
-    kf_file_put(file);
-    return rc;
+        return kf_fail(err, KF_E_ARG, "range beyond the end of the file");
+    return bytes ? write(arg, bytes + offset, (size_t)length, err)
+                 : copy_layer_file(kit, node, offset, length, write, arg, err);
 }

@@ -16,6 +16,7 @@
 
 struct kf_err;
 struct kf_kit;
+struct kf_resolved;
 struct kf_store;
 
 struct kf_kit_opts {
@@ -28,6 +29,10 @@ struct kf_kit_opts {
     int64_t read_timeout_ns; /* 0: 5 minutes */
     bool offline;            /* from the cache alone */
 };
+
+/* The manifest and the Kitfile alone; blocking. */
+int kf_kit_resolve(struct kf_resolved *ret, const struct kf_kit_opts *opts,
+                   struct kf_err *err);
 
 int kf_kit_open(struct kf_kit **ret, const struct kf_kit_opts *opts, struct kf_err *err);
 /* Stops fetching and closes; reads still waiting end with KF_E_CANCELLED. Files must be
@@ -61,7 +66,11 @@ const struct kf_kit_layer *kf_kit_layer(const struct kf_kit *kit, size_t index);
 struct kf_source *kf_kit_toc_blob(const struct kf_kit *kit, size_t index,
                                   struct kf_digest *ret);
 
-/* The file behind a node; put it back with kf_file_put. KF_E_ARG for a folder. */
+/* The bytes of a file that is in no layer: the file Kitfile, if the kit has one. Borrowed
+ * from the kit; NULL for any other node. */
+const char *kf_kit_bytes(const struct kf_kit *kit, uint32_t node);
+/* The file of a layer behind a node; put it back with kf_file_put. KF_E_ARG for anything
+ * else. */
 struct kf_file *kf_kit_file(struct kf_kit *kit, uint32_t node, struct kf_err *err);
 
 /* Blocking read of a range of a file, for tools; gives bytes in order to `write`. */

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/rfc3339.h"
 #include "cache/store.h"
+#include "kitfile/kitfile_emit.h"
 #include "layer/table.h"
 #include "oci/origin.h"
 #include "oci/ref.h"
@@ -252,28 +253,37 @@ static int get_config(const struct kf_resolve_from *from, const struct kf_desc *
     return 0;
 }
 
+static int take_kitfile(struct kf_resolved *resolved, const void *json, size_t length,
+                        struct kf_err *err)
+{
+    kf_auto(kf_buf_fini) struct kf_buf text;
+
+    kf_buf_init(&text, KF_KITFILE_TEXT_LIMIT);
+    if (kf_kitfile_from_json(&resolved->kitfile, json, length, err) != 0)
+        return -1;
+    resolved->has_kitfile = true;
+    if (kf_kitfile_emit(&text, json, length, err) != 0)
+        return -1;
+    resolved->kitfile_text = (char *)kf_buf_take(&text, &length);
+    return 0;
+}
+
 static int read_kitfile(struct kf_resolved *resolved, const struct kf_resolve_from *from,
                         struct kf_err *err)
 {
     const struct kf_manifest *manifest = &resolved->manifest;
+    kf_auto(kf_buf_fini) struct kf_buf bytes;
     const char *text;
-    struct kf_buf bytes;
-    int rc;
 
+    kf_buf_init(&bytes, KF_KITFILE_LIMIT);
     if (resolved->family == KF_FAMILY_MODELPACK) {
         text = kf_annotation_get(manifest->annotations, manifest->annotation_count,
                                  KITFILE_ANNOTATION);
-        rc = text ? kf_kitfile_from_json(&resolved->kitfile, text, strlen(text), err) : 0;
-        resolved->has_kitfile = text && rc == 0;
-        return rc;
+        return text ? take_kitfile(resolved, text, strlen(text), err) : 0;
     }
-    kf_buf_init(&bytes, KF_KITFILE_LIMIT);
-    rc = get_config(from, &manifest->config, &bytes, err);
-    if (rc == 0)
-        rc = kf_kitfile_from_json(&resolved->kitfile, bytes.data, bytes.length, err);
-    resolved->has_kitfile = rc == 0;
-    kf_buf_fini(&bytes);
-    return rc;
+    if (get_config(from, &manifest->config, &bytes, err) != 0)
+        return -1;
+    return take_kitfile(resolved, bytes.data, bytes.length, err);
 }
 
 /* `ret` is zeroed; what it holds on failure is the caller's to release. */
@@ -323,6 +333,7 @@ void kf_resolved_fini(struct kf_resolved *resolved)
     kf_manifest_fini(&resolved->manifest);
     if (resolved->has_kitfile)
         kf_kitfile_fini(&resolved->kitfile);
+    free(resolved->kitfile_text);
     memset(resolved, 0, sizeof(*resolved));
 }
 

@@ -33,7 +33,8 @@ struct kf_resolved {
     enum kf_family family; /* a ModelKit or a ModelPack */
     bool has_kitfile;      /* a ModelPack may have none */
     struct kf_kitfile kitfile;
-    int64_t created; /* seconds since the epoch; 0: not said */
+    char *kitfile_text; /* the file Kitfile, as kit writes it; NULL: none */
+    int64_t created;    /* seconds since the epoch; 0: not said */
 };
 
 /* Blocking. An index (nested twice at most) leads to its only entry, or to the only kit

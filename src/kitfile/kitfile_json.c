@@ -159,7 +159,8 @@ int kf_kitfile_from_json(struct kf_kitfile *ret, const void *json, size_t length
     if (kf_json_check_size(json, length, KF_KITFILE_LIMIT, KF_KITFILE_VALUE_LIMIT,
                            "Kitfile", err) != 0)
         return -1;
-    root = json_loadb(json, length, JSON_REJECT_DUPLICATES, &where);
+    root = json_loadb(json, length, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
+                      &where);
     if (!root)
         return kf_fail(err, KF_E_MALFORMED, "malformed Kitfile: %s", where.text);
     rc = take_all(&kitfile, root, err);

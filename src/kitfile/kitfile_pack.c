@@ -10,58 +10,9 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "kitfile/kitfile_check.h"
+#include "kitfile/kitfile_fields.h"
 #include "kitfile/kitfile_path.h"
 #include "kitfile/kitfile_yaml.h"
-
-enum field_type { F_TEXT, F_TEXTS, F_ANY, F_OBJECT, F_LIST };
-
-struct field {
-    const char *key;
-    enum field_type type;
-    const struct field *fields; /* of an object, of the items of a list */
-    bool always;                /* written even when empty */
-};
-
-/* In the order of kit's structs, which is the order of the config. */
-static const struct field package_fields[] = {
-    {"name", F_TEXT, NULL, false},        {"version", F_TEXT, NULL, false},
-    {"description", F_TEXT, NULL, false}, {"license", F_TEXT, NULL, false},
-    {"authors", F_TEXTS, NULL, false},    {0}};
-static const struct field part_fields[] = {{"name", F_TEXT, NULL, false},
-                                           {"path", F_TEXT, NULL, false},
-                                           {"license", F_TEXT, NULL, false},
-                                           {"type", F_TEXT, NULL, false},
-                                           {0}};
-static const struct field model_fields[] = {
-    {"name", F_TEXT, NULL, false},        {"path", F_TEXT, NULL, false},
-    {"license", F_TEXT, NULL, false},     {"framework", F_TEXT, NULL, false},
-    {"format", F_TEXT, NULL, false},      {"version", F_TEXT, NULL, false},
-    {"description", F_TEXT, NULL, false}, {"parts", F_LIST, part_fields, false},
-    {"parameters", F_ANY, NULL, false},   {0}};
-static const struct field code_fields[] = {{"path", F_TEXT, NULL, false},
-                                           {"description", F_TEXT, NULL, false},
-                                           {"license", F_TEXT, NULL, false},
-                                           {0}};
-static const struct field dataset_fields[] = {
-    {"name", F_TEXT, NULL, false},        {"path", F_TEXT, NULL, false},
-    {"remotePath", F_TEXT, NULL, false},  {"remoteHash", F_TEXT, NULL, false},
-    {"description", F_TEXT, NULL, false}, {"license", F_TEXT, NULL, false},
-    {"parameters", F_ANY, NULL, false},   {0}};
-static const struct field docs_fields[] = {
-    {"path", F_TEXT, NULL, true}, {"description", F_TEXT, NULL, false}, {0}};
-static const struct field prompt_fields[] = {{"name", F_TEXT, NULL, false},
-                                             {"path", F_TEXT, NULL, false},
-                                             {"description", F_TEXT, NULL, false},
-                                             {0}};
-static const struct field root_fields[] = {{"manifestVersion", F_TEXT, NULL, true},
-                                           {"package", F_OBJECT, package_fields, true},
-                                           {"model", F_OBJECT, model_fields, false},
-                                           {"code", F_LIST, code_fields, false},
-                                           {"datasets", F_LIST, dataset_fields, false},
-                                           {"docs", F_LIST, docs_fields, false},
-                                           {"prompts", F_LIST, prompt_fields, false},
-                                           {"mcpServers", F_LIST, prompt_fields, false},
-                                           {0}};
 
 static int no_memory(struct kf_err *err)
 {
@@ -79,13 +30,13 @@ static int wrong(struct kf_err *err, const struct kf_value *value, const char *k
 
 /* What Go's omitempty leaves out, and yaml.v3 before it: a null in a list of texts or
  * structs is no element. */
-static bool is_empty(const struct kf_value *value, enum field_type type)
+static bool is_empty(const struct kf_value *value, enum kf_field_type type)
 {
     if (!value || value->kind == KF_VALUE_NULL)
         return true;
-    if (type == F_TEXT)
+    if (type == KF_FIELD_TEXT)
         return value->kind == KF_VALUE_TEXT && !value->text[0];
-    if ((type != F_TEXTS && type != F_LIST) || value->kind != KF_VALUE_LIST)
+    if ((type != KF_FIELD_TEXTS && type != KF_FIELD_LIST) || value->kind != KF_VALUE_LIST)
         return false;
     for (size_t i = 0; i < value->count; i++)
         if (value->items[i].kind != KF_VALUE_NULL)
@@ -105,11 +56,11 @@ static int copy_text(struct kf_value *to, const struct kf_value *from, const cha
 }
 
 static int copy_object(const struct kf_kitfile_warn *warn, struct kf_value *to,
-                       const struct kf_value *from, const struct field *field,
+                       const struct kf_value *from, const struct kf_field *field,
                        struct kf_err *err);
 
 static int copy_list(const struct kf_kitfile_warn *warn, struct kf_value *to,
-                     const struct kf_value *from, const struct field *field,
+                     const struct kf_value *from, const struct kf_field *field,
                      struct kf_err *err)
 {
     if (from->kind != KF_VALUE_LIST)
@@ -123,7 +74,7 @@ static int copy_list(const struct kf_kitfile_warn *warn, struct kf_value *to,
         item = kf_value_append(to, NULL, err);
         if (!item)
             return -1;
-        if ((field->type == F_TEXTS
+        if ((field->type == KF_FIELD_TEXTS
                  ? copy_text(item, &from->items[i], field->key, err)
                  : copy_object(warn, item, &from->items[i], field, err)) != 0)
             return -1;
@@ -132,7 +83,7 @@ static int copy_list(const struct kf_kitfile_warn *warn, struct kf_value *to,
 }
 
 static int copy_field(const struct kf_kitfile_warn *warn, struct kf_value *to,
-                      const struct kf_value *from, const struct field *field,
+                      const struct kf_value *from, const struct kf_field *field,
                       struct kf_err *err)
 {
     struct kf_value *item;
@@ -145,14 +96,14 @@ static int copy_field(const struct kf_kitfile_warn *warn, struct kf_value *to,
     item->line = from ? from->line : 0;
     item->column = from ? from->column : 0;
     switch (field->type) {
-    case F_TEXT:
+    case KF_FIELD_TEXT:
         return copy_text(item, from, field->key, err);
-    case F_ANY:
+    case KF_FIELD_ANY:
         return kf_value_copy(item, from, err);
-    case F_OBJECT:
+    case KF_FIELD_OBJECT:
         return copy_object(warn, item, from, field, err);
-    case F_TEXTS:
-    case F_LIST:
+    case KF_FIELD_TEXTS:
+    case KF_FIELD_LIST:
         break;
     }
     return copy_list(warn, item, from, field, err);
@@ -183,7 +134,7 @@ static bool is_same_folded(const char *key, const char *name)
 }
 
 /* The field that an unknown key would be taken for, or NULL. */
-static const char *taken_for(const struct field *fields, const char *key)
+static const char *taken_for(const struct kf_field *fields, const char *key)
 {
     static const char *const ours[] = {"digest", "diffId"};
 
@@ -196,7 +147,7 @@ static const char *taken_for(const struct field *fields, const char *key)
     return NULL;
 }
 
-static bool is_known(const struct field *fields, const char *key)
+static bool is_known(const struct kf_field *fields, const char *key)
 {
     for (; fields->key; fields++)
         if (strcmp(fields->key, key) == 0)
@@ -205,7 +156,7 @@ static bool is_known(const struct field *fields, const char *key)
 }
 
 static int copy_unknown(const struct kf_kitfile_warn *warn, struct kf_value *to,
-                        const struct kf_value *from, const struct field *field,
+                        const struct kf_value *from, const struct kf_field *field,
                         struct kf_err *err)
 {
     for (size_t i = 0; i < from->count; i++) {
@@ -230,7 +181,7 @@ static int copy_unknown(const struct kf_kitfile_warn *warn, struct kf_value *to,
 }
 
 static int copy_object(const struct kf_kitfile_warn *warn, struct kf_value *to,
-                       const struct kf_value *from, const struct field *field,
+                       const struct kf_value *from, const struct kf_field *field,
                        struct kf_err *err)
 {
     static const struct kf_value nothing = {.kind = KF_VALUE_MAP};
@@ -242,7 +193,7 @@ static int copy_object(const struct kf_kitfile_warn *warn, struct kf_value *to,
     to->kind = KF_VALUE_MAP;
     to->line = from->line;
     to->column = from->column;
-    for (const struct field *own = field->fields; own->key; own++)
+    for (const struct kf_field *own = field->fields; own->key; own++)
         if (copy_field(warn, to, kf_value_get(from, own->key), own, err) != 0)
             return -1;
     return copy_unknown(warn, to, from, field, err);
@@ -318,7 +269,8 @@ static int collect(struct kf_kitfile_plan *plan, struct kf_err *err)
 static int make_plan(struct kf_kitfile_plan *plan, const struct kf_value *source,
                      const struct kf_kitfile_warn *warn, struct kf_err *err)
 {
-    static const struct field root = {"Kitfile", F_OBJECT, root_fields, true};
+    static const struct kf_field root = {"Kitfile", KF_FIELD_OBJECT, kf_kitfile_fields,
+                                         true};
 
     if (source->kind == KF_VALUE_NULL)
         return kf_fail(err, KF_E_ARG, "it is empty");

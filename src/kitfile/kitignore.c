@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "kitfile/kitfile_path.h"
+#include "kitfile/unicode.h"
 
 /*
  * A pattern is a regular expression of few kinds, run over the path once with the set of
@@ -30,37 +31,6 @@ struct kf_ignore_token {
     bool negated;      /* the class */
 };
 
-/* --- characters --- */
-
-/* As Go reads strings: what is not UTF-8 is one byte and the replacement character. */
-static uint32_t next_char(const char **text)
-{
-    const unsigned char *p = (const unsigned char *)*text;
-    static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t length = *p < 0x80   ? 1
-                    : *p < 0xc0 ? 0
-                    : *p < 0xe0 ? 2
-                    : *p < 0xf0 ? 3
-                    : *p < 0xf8 ? 4
-                                : 0;
-    uint32_t c = length == 1 ? *p : *p & (0x7fu >> length);
-
-    for (size_t i = 1; i < length; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            length = 0;
-            break;
-        }
-        c = c << 6 | (p[i] & 0x3f);
-    }
-    if (length == 0 || c < lowest[length] || c > 0x10ffff ||
-        (c >= 0xd800 && c <= 0xdfff)) {
-        (*text)++;
-        return 0xfffd;
-    }
-    *text += length;
-    return c;
-}
-
 /* --- classes: ranges up to ']' --- */
 
 /* One end of a range; false where Go's filepath.Match, or we, refuse it. */
@@ -70,7 +40,7 @@ static bool class_char(const char **text, uint32_t *ret)
         return false;
     if (**text == '\\' && (!*++*text || isalnum((unsigned char)**text)))
         return false;
-    *ret = next_char(text);
+    *ret = kf_utf8_next(text);
     return true;
 }
 
@@ -158,7 +128,7 @@ static bool take_token(struct kf_ignore_pattern *pattern, const char **text)
     if (**text == '\\' && (!*++*text || isalnum((unsigned char)**text)))
         return false;
     token->kind = T_CHAR;
-    token->c = next_char(text);
+    token->c = kf_utf8_next(text);
     return true;
 }
 
@@ -230,7 +200,7 @@ static bool matches(const struct kf_ignore_pattern *pattern, const char *path)
         reach(pattern, places);
         if ((*path == '/' || !*path) && places[pattern->token_count])
             return true;
-        if (!*path || !step(pattern, places, next_char(&path)))
+        if (!*path || !step(pattern, places, kf_utf8_next(&path)))
             return false;
     }
 }

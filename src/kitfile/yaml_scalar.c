@@ -1,5 +1,6 @@
 #include "kitfile/yaml_scalar.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
@@ -94,6 +95,12 @@ static bool is_integer(const char *plain, char json[JSON_SIZE])
     unsigned base = base_of(&digits);
     uint64_t value;
 
+    /* yaml.v3 takes a sign behind 0b and 0o, too. */
+    if (!is_signed && digits == plain + 2 && (plain[1] == 'b' || plain[1] == 'o')) {
+        negative = *digits == '-';
+        is_signed = negative || *digits == '+';
+        digits += is_signed;
+    }
     if (!parse_digits(digits, base, &value) ||
         (is_signed && value > (uint64_t)INT64_MAX + negative))
         return false;
@@ -138,18 +145,42 @@ static void pad(char json[JSON_SIZE], int zeros)
     to[zeros] = '\0';
 }
 
+/* Makes the last digit one larger; 9.99 becomes 0.00. */
+static void count_up(char *number)
+{
+    for (char *at = strchr(number, 'e'); at > number;) {
+        at--;
+        if (*at >= '0' && *at < '9') {
+            ++*at;
+            return;
+        }
+        if (*at == '9')
+            *at = '0';
+    }
+}
+
+/* The doubles below a power of 2 are closer than those above it: so the nearest number of
+ * so many digits may belong to the double below, when the next larger one does not. */
+int kf_yaml_shortest(double real, char ret[KF_YAML_NUMBER_SIZE])
+{
+    int digits = 0;
+
+    do {
+        (void)snprintf(ret, KF_YAML_NUMBER_SIZE, "%.*e", digits++, real);
+        if (strtod(ret, NULL) != real)
+            count_up(ret);
+    } while (digits < 17 && strtod(ret, NULL) != real);
+    return digits;
+}
+
 /* The fewest digits that give the number back, then zeros; with an exponent, which has no
  * leading zero, outside of [1e-6, 1e21). */
 static void format_float(double real, char json[JSON_SIZE])
 {
     double size = fabs(real);
-    int digits = 0, power, zeros;
-    char *exponent;
+    int digits = kf_yaml_shortest(real, json), power, zeros;
+    char *exponent = strchr(json, 'e') + 1;
 
-    do
-        (void)snprintf(json, JSON_SIZE, "%.*e", digits++, real);
-    while (digits < 17 && strtod(json, NULL) != real);
-    exponent = strchr(json, 'e') + 1;
     power = (int)strtol(exponent, NULL, 10);
     zeros = power - (digits - 1);
     if (size != 0 && (size < 1e-6 || size >= 1e21))
@@ -280,16 +311,24 @@ static bool is_time(const char *text, char json[JSON_SIZE])
 
 /* --- all of them --- */
 
+/* Go's ParseFloat takes underscores between digits. */
+static bool has_stray_underscore(const char *text)
+{
+    for (const char *at = text; *at; at++)
+        if (*at == '_' && (at == text || !isdigit((unsigned char)at[-1]) ||
+                           !isdigit((unsigned char)at[1])))
+            return true;
+    return false;
+}
+
 static bool is_number(const char *text, char json[JSON_SIZE])
 {
     kf_auto(kf_free) char *plain = strdup(text);
     char *to = plain;
 
-    /* A number that begins with a point may not have underscores. */
-    if (!plain)
+    /* yaml.v3 takes them out, unless the number begins with a point. */
+    if (!plain || (*text == '.' && has_stray_underscore(text)))
         return false;
-    if (*text == '.')
-        return is_float(text, json);
     for (const char *from = text; *from; from++)
         if (*from != '_')
             *to++ = *from;

@@ -11,4 +11,9 @@ struct kf_value;
 /* From a text to what it is: null, a literal (which keeps its text), or the text. */
 int kf_yaml_resolve(struct kf_value *value, struct kf_err *err);
 
+/* The fewest digits that give a finite number back, as printf's %e writes them; how many.
+ */
+#define KF_YAML_NUMBER_SIZE 32
+int kf_yaml_shortest(double real, char ret[KF_YAML_NUMBER_SIZE]);
+
 #endif

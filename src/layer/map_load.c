@@ -46,20 +46,32 @@ static void finish(struct kf_map_load *load, const struct kf_err *err)
     load->done(load, err); /* may free it */
 }
 
-/* The slice that is next lies in the source: asks for it and for some after it. */
+/* The slice that is next lies in the source: asks for it and for some after it, those
+ * next to each other in one go. */
 static void ask(struct kf_map_load *load)
 {
-    const struct kf_object *object = kf_feed_object(load->toc->feed);
+    const struct kf_opened_toc *toc = load->toc;
+    const struct kf_object *object = kf_feed_object(toc->feed);
     uint32_t end = load->first + load->count;
+    uint64_t first = 0, count = 0;
 
     if (load->slice < load->asked)
         return;
     load->asked = (uint32_t)kf_min_u64((uint64_t)load->slice + ASKED_SLICES, end);
-    for (uint32_t i = load->slice; i < load->asked; i++)
-        if (is_wanted(load, i) && !local_bytes(load->toc, i))
-            kf_feed_want(load->toc->feed,
-                         kf_object_chunk_at(object, load->toc->toc.slices[i].where), 1,
-                         KF_DEMAND);
+    for (uint32_t i = load->slice; i < load->asked; i++) {
+        uint64_t chunk;
+
+        if (!is_wanted(load, i) || local_bytes(toc, i))
+            continue;
+        chunk = kf_object_chunk_at(object, toc->toc.slices[i].where);
+        if (chunk != first + count) {
+            kf_feed_want(toc->feed, first, count, KF_DEMAND);
+            first = chunk;
+            count = 0;
+        }
+        count++;
+    }
+    kf_feed_want(toc->feed, first, count, KF_DEMAND);
 }
 
 static void gathered(struct kf_gather *gather);

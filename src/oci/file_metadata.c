@@ -12,13 +12,15 @@
 
 int kf_raw_file_parse(struct kf_raw_file *ret, const char *json, struct kf_err *err)
 {
+    struct kf_raw_file file = {.mode = DEFAULT_MODE};
     const json_t *mode;
     const char *mtime;
     json_t *root;
 
-    *ret = (struct kf_raw_file){.mode = DEFAULT_MODE};
-    if (!json)
+    if (!json) {
+        *ret = file;
         return 0;
+    }
     if (kf_json_check_size(json, strlen(json), KF_FILE_METADATA_LIMIT, VALUES_LIMIT,
                            "file metadata", err) != 0)
         return -1;
@@ -29,10 +31,11 @@ int kf_raw_file_parse(struct kf_raw_file *ret, const char *json, struct kf_err *
     }
     mode = json_object_get(root, "mode");
     if (json_is_integer(mode))
-        ret->mode = (uint16_t)(json_integer_value(mode) & 0777);
+        file.mode = (uint16_t)(json_integer_value(mode) & 0777);
     mtime = json_string_value(json_object_get(root, "mtime"));
-    if (mtime && !kf_parse_time(mtime, &ret->mtime))
-        ret->mtime = 0;
+    if (mtime)
+        (void)kf_parse_time(mtime, &file.mtime); /* untouched when it is none */
     json_decref(root);
+    *ret = file;
     return 0;
 }

@@ -90,21 +90,32 @@ static int put_layers(struct kf_value *root, const struct kf_out_manifest *manif
     return 0;
 }
 
-/* KEY=VALUE, over one of the same key. */
+int kf_out_annotation_check(const char *annotation, struct kf_err *err)
+{
+    const char *equals = strchr(annotation, '=');
+
+    if (equals && equals != annotation)
+        return 0;
+    return kf_fail(err, KF_E_ARG, "annotation '%s' is not KEY=VALUE", annotation);
+}
+
+/* Over one of the same key. */
 static int put_pair(struct kf_value *map, const char *pair, struct kf_err *err)
 {
-    const char *equals = strchr(pair, '=');
-    kf_auto(kf_free) char *key = equals ? strndup(pair, (size_t)(equals - pair)) : NULL;
+    size_t length = strcspn(pair, "=");
+    kf_auto(kf_free) char *key = NULL;
     struct kf_value *item;
 
-    if (!equals || equals == pair)
-        return kf_fail(err, KF_E_ARG, "annotation '%s' is not KEY=VALUE", pair);
+    if (kf_out_annotation_check(pair, err) != 0)
+        return -1;
+    key = strndup(pair, length);
     if (!key)
         return kf_fail(err, KF_E_NOMEM, "no memory for a manifest");
     item = kf_value_get(map, key);
     if (!item)
         item = kf_value_append(map, key, err);
-    return item ? kf_value_set_text(item, equals + 1, strlen(equals + 1), err) : -1;
+    pair += length + 1;
+    return item ? kf_value_set_text(item, pair, strlen(pair), err) : -1;
 }
 
 static int put_annotations(struct kf_value *root, const struct kf_out_manifest *manifest,

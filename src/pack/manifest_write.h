@@ -40,6 +40,8 @@ struct kf_out_manifest {
     size_t annotation_count;
 };
 
+/* Whether it is KEY=VALUE, as kf_out_manifest wants it: KF_E_ARG. */
+int kf_out_annotation_check(const char *annotation, struct kf_err *err);
 int kf_out_manifest(const struct kf_out_manifest *manifest, struct kf_buf *ret,
                     struct kf_err *err);
 /* descriptor, modelfs, config: ModelPack's model config, from the Kitfile. */

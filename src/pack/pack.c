@@ -124,6 +124,9 @@ static int check_options(const struct kf_packing *packing, struct kf_err *err)
         (opts->chunk_size < KF_CHUNK_MIN || opts->chunk_size > KF_CHUNK_MAX))
         return kf_fail(err, KF_E_ARG, "a chunk has %u KiB to %u MiB", KF_CHUNK_MIN >> 10,
                        KF_CHUNK_MAX >> 20);
+    for (size_t i = 0; i < opts->annotation_count; i++)
+        if (kf_out_annotation_check(opts->annotations[i], err) != 0)
+            return -1;
     for (size_t i = 0; i < packing->plan.entry_count; i++)
         if (opts->model_pack && packing->plan.entries[i].kind == KF_ENTRY_MCP)
             return kf_fail(err, KF_E_ARG, "ModelPack has no place for MCP servers ('%s')",
@@ -154,6 +157,34 @@ static enum kf_toc_carrier carrier_for(const struct kf_packing *packing,
                                                           : KF_CARRIER_TAR;
 }
 
+static void warn_of_tar(const struct kf_packing *packing, size_t entry, const char *why)
+{
+    char line[512];
+
+    (void)snprintf(line, sizeof(line), "'%s' is packed as tar: %s",
+                   packing->plan.entries[entry].clean, why); /* cut is fine */
+    warn(packing, line);
+}
+
+/* What the chosen forms mean for others. */
+static void warn_of_carriers(const struct kf_packing *packing)
+{
+    bool is_compressed = false;
+
+    for (size_t i = 0; i < packing->layer_count; i++) {
+        const struct kf_packing_layer *layer = &packing->layers[i];
+
+        is_compressed |= layer->carrier == KF_CARRIER_TAR_ZSTD;
+        if (packing->opts->raw && !packing->opts->model_pack &&
+            layer->carrier == KF_CARRIER_TAR)
+            warn_of_tar(packing, layer->entry, "raw is for a file with content");
+    }
+    if (is_compressed)
+        warn(packing,
+             "kit before 1.15 cannot read compressed layers of this form; for it "
+             "pack with --compression none");
+}
+
 static int scan_layers(struct kf_packing *packing, struct kf_err *err)
 {
     struct kf_scan_opts opts = {.context_fd = packing->context_fd,
@@ -182,6 +213,7 @@ static int scan_layers(struct kf_packing *packing, struct kf_err *err)
                            entry->clean);
         packing->total += layer->scan.bytes;
     }
+    warn_of_carriers(packing);
     return 0;
 }
 
@@ -223,6 +255,8 @@ static int write_once(struct kf_packing *packing, struct kf_packing_layer *layer
 {
     const struct kf_pack_opts *opts = packing->opts;
     struct kf_dest_blob *blob = kf_dest_begin(packing->dest, err);
+    /* A raw blob holds its file without the folders above it. */
+    uint32_t skipped = layer->carrier == KF_CARRIER_RAW ? layer->scan.count - 1 : 0;
     const struct kf_pack_reader reader = {kf_scan_read, &packing->context_fd};
     struct blob_sink out = {opts, blob};
     const struct kf_pack_sink sink = {put_piece, &out};
@@ -240,8 +274,8 @@ static int write_once(struct kf_packing *packing, struct kf_packing_layer *layer
 
     if (!blob)
         return -1;
-    if (kf_write_layer(&layer->written, layer->scan.entries, layer->scan.count, &reader,
-                       &sink, &writer, err) != 0) {
+    if (kf_write_layer(&layer->written, layer->scan.entries + skipped,
+                       layer->scan.count - skipped, &reader, &sink, &writer, err) != 0) {
         kf_dest_abandon(blob);
         return -1;
     }
@@ -278,8 +312,6 @@ static bool equals_earlier_raw(const struct kf_packing *packing,
 
 static int write_layers(struct kf_packing *packing, struct kf_err *err)
 {
-    char line[512];
-
     for (size_t i = 0; i < packing->layer_count; i++) {
         struct kf_packing_layer *layer = &packing->layers[i];
         const struct kf_plan_entry *entry = &packing->plan.entries[layer->entry];
@@ -289,10 +321,7 @@ static int write_layers(struct kf_packing *packing, struct kf_err *err)
         if (layer->carrier != KF_CARRIER_RAW || entry->kind == KF_ENTRY_MCP ||
             !equals_earlier_raw(packing, layer))
             continue;
-        (void)snprintf(line, sizeof(line),
-                       "'%s' is packed as tar: kit cannot unpack two equal raw layers",
-                       entry->clean); /* cut is fine */
-        warn(packing, line);
+        warn_of_tar(packing, layer->entry, "kit cannot unpack two equal raw layers");
         kf_written_fini(&layer->written);
         layer->carrier = KF_CARRIER_TAR;
         packing->done -= kf_min_u64(packing->done, layer->scan.bytes);
