@@ -16,8 +16,8 @@
 
 /* --- keys of maps, in the order of yaml.v3's sorter.go --- */
 
-/* The number that begins there; false when another one is longer. As Go computes it: what
- * is too large wraps around, and a digit of another script counts from '0'. */
+/* Goes on with a number over the digits that begin there; how many. As Go computes it:
+ * what is too large wraps around, and a digit of another script counts from '0'. */
 static size_t take_number(const char *text, int64_t *number)
 {
     uint64_t value = (uint64_t)*number;
@@ -61,10 +61,8 @@ static int compare_rest(const char *left, const char *right, bool behind_digit,
     return a < b ? -1 : 1;
 }
 
-static int compare_keys(const void *first, const void *second)
+static int compare(const char *left, const char *right)
 {
-    const char *left = *(const char *const *)first;
-    const char *right = *(const char *const *)second;
     bool behind_digit = false, in_number = false;
 
     while (*left && *right) {
@@ -81,10 +79,25 @@ static int compare_keys(const void *first, const void *second)
     return (*left != 0) - (*right != 0);
 }
 
+/* By merging: numbers that wrap around can make a circle of this order, which qsort must
+ * not be given. */
+static void sort_keys(const char **keys, const char **spare, size_t count)
+{
+    size_t half = count / 2, left = 0, right = half;
+
+    if (count < 2)
+        return;
+    sort_keys(keys, spare, half);
+    sort_keys(keys + half, spare, count - half);
+    memcpy(spare, keys, half * sizeof(*keys));
+    for (size_t i = 0; left < half; i++)
+        keys[i] = right < count && compare(keys[right], spare[left]) < 0 ? keys[right++]
+                                                                         : spare[left++];
+}
+
 /* --- values of any kind --- */
 
-/* As Go's 'g' with the fewest digits: with an exponent below 1e-4 and from 1e21 on, as
- * for six digits from 1e6 on. */
+/* The fewest digits, with an exponent below 1e-4 and from 1e6 on: Go's 'g'. */
 static void put_number(struct kf_yaml_out *out, double real)
 {
     char text[KF_YAML_NUMBER_SIZE];
@@ -102,14 +115,14 @@ static int put_any(struct kf_yaml_out *out, json_t *value, struct kf_err *err);
 static int put_map(struct kf_yaml_out *out, json_t *map, struct kf_err *err)
 {
     size_t count = json_object_size(map), i = 0;
-    kf_auto(kf_free) const char **keys = calloc(count + 1, sizeof(*keys));
+    kf_auto(kf_free) const char **keys = calloc(count, 2 * sizeof(*keys));
     const char *key;
     json_t *value;
 
     if (!keys)
         return kf_fail(err, KF_E_NOMEM, "no memory for a Kitfile");
     json_object_foreach(map, key, value) keys[i++] = key;
-    qsort(keys, count, sizeof(*keys), compare_keys);
+    sort_keys(keys, keys + count, count);
     kf_yaml_open(out);
     for (i = 0; i < count; i++) {
         kf_yaml_key(out, keys[i]);

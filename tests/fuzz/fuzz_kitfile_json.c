@@ -1,13 +1,30 @@
 /*
- * The config blob: what is accepted keeps its limits.
+ * The config blob: what is accepted keeps its limits, and what is printed of it is lines
+ * of text.
  */
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "kitfile/kitfile.h"
+#include "kitfile/kitfile_emit.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_text(const uint8_t *data, size_t size)
+{
+    struct kf_buf text;
+    struct kf_err err;
+
+    kf_buf_init(&text, KF_KITFILE_TEXT_LIMIT);
+    if (kf_kitfile_emit(&text, data, size, &err) == 0 &&
+        (text.length == 0 || text.length > KF_KITFILE_TEXT_LIMIT || text.data[0] != 'm' ||
+         memchr(text.data, '\0', text.length)))
+        abort();
+    kf_buf_fini(&text);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -23,5 +40,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             (i > 0 && kitfile.entries[i].kind < kitfile.entries[i - 1].kind))
             abort();
     kf_kitfile_fini(&kitfile);
+    check_text(data, size);
     return 0;
 }

@@ -105,4 +105,64 @@ case_ls_and_cat() {
     done < <(expected_tree "$kits/kit-1.11/expected/parts.tsv")
 }
 
+# The Kitfile as kit writes it, also of kits that cannot be mounted yet; of the blobs only
+# the config is fetched.
+case_info() {
+    local expected ref
+    layouts
+    for kit in $lazy $not_yet; do
+        kit=${kit%%=*}
+        ref=oci:$TMP/kit-${kit%/*}:${kit#*/}
+        expected=$(awk -F '\t' '$5 == "Kitfile" {print $4}' \
+            "$kits/kit-${kit%/*}/expected/${kit#*/}.tsv")
+        equal "$(kit info "$ref" | sha256sum | cut -c 1-64)" "$expected" "info of $kit"
+    done
+    registry_start --layout "a/b=$TMP/kit-1.11"
+    kit info --plain-http --cache-dir "$TMP/new" "$REG/a/b:basic-gzip" >"$TMP/info"
+    equal "$(requests path=blobs)" 1 "blobs fetched"
+    registry_stop
+    kit info --offline --cache-dir "$TMP/new" "$REG/a/b:basic-gzip" | cmp "$TMP/info" -
+}
+
+case_info_without_kitfile() {
+    make_kit v1 --modelpack model:w.bin:1K
+    python3 - "$TMP/layout" "$(cat "$TMP/manifest-digest")" <<'END'
+import hashlib, json, pathlib, sys
+layout, digest = pathlib.Path(sys.argv[1]), sys.argv[2]
+manifest = json.loads((layout / "blobs/sha256" / digest[7:]).read_bytes())
+manifest.pop("annotations", None)
+data = json.dumps(manifest).encode()
+(layout / "blobs/sha256" / hashlib.sha256(data).hexdigest()).write_bytes(data)
+index = json.loads((layout / "index.json").read_bytes())
+index["manifests"][0]["digest"] = "sha256:" + hashlib.sha256(data).hexdigest()
+index["manifests"][0]["size"] = len(data)
+(layout / "index.json").write_text(json.dumps(index))
+END
+    refused 'does not contain a Kitfile' kit info "oci:$TMP/layout:v1"
+    equal "$(kit ls "oci:$TMP/layout:v1")" w.bin "ls"
+    refused "no such tag|no tag" kit info "oci:$TMP/layout:v2"
+}
+
+# The Kitfile costs no request beyond those of the mount, and is a file like others.
+case_kitfile() {
+    local mark
+    make_kit v1 model:model/w.bin:16M
+    registry_start --layout "kit=$TMP/layout"
+    mount_kit "$REG/kit:v1"
+    mark=$(control mark)
+    cat "$MNT/Kitfile" >"$TMP/Kitfile"
+    kit info --plain-http "$REG/kit:v1" | cmp "$TMP/Kitfile" -
+    kit cat --plain-http "$REG/kit:v1" Kitfile | cmp "$TMP/Kitfile" -
+    kit cat --plain-http --offset 3 --length 5 "$REG/kit:v1" Kitfile | grep -qx ifest || fail "cat"
+    equal "$(tail -c +101 "$MNT/Kitfile")" "$(tail -c +101 "$TMP/Kitfile")" "its end"
+    equal "$(stat -c '%A %s' "$MNT/Kitfile")" "-rw-r--r-- $(stat -c %s "$TMP/Kitfile")" "stat"
+    equal "$(requests "from=$mark" path=blobs)" 0 "requests for blobs"
+    ! sh -c ': >>"$1"' - "$MNT/Kitfile" 2>/dev/null || fail "written"
+    within 5 python3 -c 'import mmap, sys
+with open(sys.argv[1], "rb") as file:
+    assert mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)[:8] == b"manifest"' "$MNT/Kitfile"
+    equal "$(status_of last_error)" null "last error"
+    umount_kit
+}
+
 run_case "$@"

@@ -54,14 +54,29 @@ static uint8_t expected_byte(bool coded, uint64_t offset)
     return (uint8_t)~held_byte(offset + (offset / CHUNK + 1) * CODED_HEAD);
 }
 
+static int check(const void *arg, uint64_t chunk, const uint8_t *data, size_t length,
+                 struct kf_digest *ret_digest, struct kf_err *err)
+{
+    for (size_t i = 0; i < length; i++)
+        if (data[i] != held_byte(chunk * CHUNK + i))
+            return kf_fail(err, KF_E_CORRUPT, "chunk %llu is damaged",
+                           (unsigned long long)chunk);
+    return kf_digest_of(ret_digest, data, length, err);
+}
+
 static const struct kf_feed_ops plain_ops = {.place = place, .destroy = free};
 static const struct kf_feed_ops coded_ops = {
     .place = place, .decode = decode, .destroy = free};
+static const struct kf_feed_ops checked_ops = {
+    .place = place, .check = check, .destroy = free};
 
 struct kf_feed *rig_feed(struct rig *rig, const char *name)
 {
     struct kf_object_spec spec = {.size = rig->size, .chunk_size = CHUNK};
     struct layout *layout = malloc(sizeof(*layout));
+    const struct kf_feed_ops *ops = rig->coded     ? &coded_ops
+                                    : rig->checked ? &checked_ops
+                                                   : &plain_ops;
     struct kf_object *object;
     struct kf_feed *feed;
     struct kf_err err;
@@ -69,9 +84,8 @@ struct kf_feed *rig_feed(struct rig *rig, const char *name)
     *layout = (struct layout){rig->size, rig->coded};
     (void)snprintf(spec.name, sizeof(spec.name), "%s", name);
     cr_assert_eq(kf_object_open(&object, rig->store, &spec, &err), 0, "%s", err.message);
-    cr_assert_eq(kf_feed_new(&feed, rig->fetch, &rig->held->source, object,
-                             rig->coded ? &coded_ops : &plain_ops, layout, &err),
-                 0);
+    cr_assert_eq(
+        kf_feed_new(&feed, rig->fetch, &rig->held->source, object, ops, layout, &err), 0);
     kf_object_unref(object);
     return feed;
 }
@@ -99,6 +113,7 @@ void rig_open(struct rig *rig, const struct rig_opts *opts)
     memset(rig, 0, sizeof(*rig));
     rig->size = opts->size ? opts->size : DEFAULT_SIZE;
     rig->coded = opts->coded;
+    rig->checked = opts->checked;
     rig->workq = kf_workq_new(3, &err);
     cr_assert_not_null(rig->workq);
     fetch_opts.workq = rig->workq;

@@ -22,7 +22,8 @@ struct rig_opts {
     uint64_t size; /* of the object; 0: 64 chunks and 100 bytes */
     uint64_t memory_bytes;
     unsigned connections;
-    bool coded; /* stored: every byte inverted, and in front the chunk's number */
+    bool coded;   /* stored: every byte inverted, and in front the chunk's number */
+    bool checked; /* stored as it is, and compared with what it must be */
     bool cached;
     uint64_t write_queue_bytes; /* of the cache; 0: takes one chunk at a time, and writes
                                    it at once */
@@ -37,7 +38,7 @@ struct rig {
     struct kf_object *object;
     struct kf_feed *feed;
     uint64_t size;
-    bool coded;
+    bool coded, checked;
     char path[64];
 };
 

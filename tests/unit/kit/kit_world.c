@@ -86,9 +86,9 @@ void world_expect_copy(struct world *world, const uint8_t *data, uint64_t offset
     struct collect collect = {0};
 
     kf_buf_init(&collect.bytes, MIB(64));
-    cr_assert_eq(
-        kf_kit_copy(world->kit, 1, offset, length, collect_take, &collect, &world->err),
-        0, "%s", world->err.message);
+    cr_assert_eq(kf_kit_copy(world->kit, FILE_NODE, offset, length, collect_take,
+                             &collect, &world->err),
+                 0, "%s", world->err.message);
     cr_assert_eq(collect.bytes.length, length);
     if (length > 0)
         cr_assert_arr_eq(collect.bytes.data, data + offset, length);

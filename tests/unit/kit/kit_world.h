@@ -15,6 +15,7 @@
 #define TAR_TYPE(base) "application/vnd.kitops.modelkit." base ".v1.tar"
 #define PACK_TYPE(base) "application/vnd.cncf.model." base ".v1.tar"
 #define MIB(n) ((size_t)(n) << 20)
+#define FILE_NODE 2 /* of the only file of a kit's layers; node 1 is the file Kitfile */
 
 struct world {
     struct layout layout;
@@ -28,7 +29,7 @@ void world_begin(struct world *world);
 void world_end(struct world *world);
 int world_open(struct world *world);
 void world_expect_open(struct world *world);
-/* The bytes of node 1 in a range are those of `data` there. */
+/* The bytes of FILE_NODE in a range are those of `data` there. */
 void world_expect_copy(struct world *world, const uint8_t *data, uint64_t offset,
                        uint64_t length);
 

@@ -59,7 +59,8 @@ Test(copy, stops_when_the_writer_does)
     free(big_kit(&world, MIB(20)));
     kf_buf_init(&collect.bytes, MIB(64));
     cr_assert_eq(
-        kf_kit_copy(world.kit, 1, 0, MIB(20), collect_take, &collect, &world.err), -1);
+        kf_kit_copy(world.kit, FILE_NODE, 0, MIB(20), collect_take, &collect, &world.err),
+        -1);
     cr_assert_eq(world.err.kind, KF_E_IO);
     cr_assert_str_eq(world.err.message, "enough");
     cr_assert_eq(collect.bytes.length, MIB(3));
@@ -75,11 +76,14 @@ Test(copy, bad_ranges_and_folders)
     world_begin(&world);
     layout_tag(&world.layout, layout_simple_kit(&world.layout, "one"));
     world_expect_open(&world);
-    cr_assert_eq(kf_kit_copy(world.kit, 1, 4, 0, collect_take, &collect, &world.err), -1);
-    cr_assert_eq(world.err.kind, KF_E_ARG);
-    cr_assert_eq(kf_kit_copy(world.kit, 1, 1, 3, collect_take, &collect, &world.err), -1);
     cr_assert_eq(
-        kf_kit_copy(world.kit, 1, 1, UINT64_MAX, collect_take, &collect, &world.err), -1);
+        kf_kit_copy(world.kit, FILE_NODE, 4, 0, collect_take, &collect, &world.err), -1);
+    cr_assert_eq(world.err.kind, KF_E_ARG);
+    cr_assert_eq(
+        kf_kit_copy(world.kit, FILE_NODE, 1, 3, collect_take, &collect, &world.err), -1);
+    cr_assert_eq(kf_kit_copy(world.kit, FILE_NODE, 1, UINT64_MAX, collect_take, &collect,
+                             &world.err),
+                 -1);
     cr_assert_eq(kf_kit_copy(world.kit, 0, 0, 0, collect_take, &collect, &world.err), -1);
     cr_assert_eq(world.err.kind, KF_E_ARG);
     cr_assert_null(kf_kit_file(world.kit, 99, &world.err));

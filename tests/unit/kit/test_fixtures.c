@@ -128,14 +128,6 @@ static void expect_line(struct kf_kit *kit, char *line)
     expect_content(kit, node, hex, rest);
 }
 
-/* The Kitfile is not of a layer: it is the caller's. */
-static bool is_kitfile(const char *line)
-{
-    const char *tab = strrchr(line, '\t');
-
-    return tab && strcmp(tab + 1, "Kitfile") == 0;
-}
-
 static void expect_fixture(struct kf_kit *kit, const struct fixture *fixture)
 {
     char path[512], line[8192];
@@ -148,8 +140,6 @@ static void expect_fixture(struct kf_kit *kit, const struct fixture *fixture)
     cr_assert_not_null(file, "%s", path);
     while (fgets(line, sizeof(line), file)) {
         line[strcspn(line, "\n")] = '\0';
-        if (is_kitfile(line))
-            continue;
         expect_line(kit, line);
         lines++;
     }

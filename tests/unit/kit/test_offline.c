@@ -114,10 +114,10 @@ Test(offline, opens_from_the_cache_and_fails_reads_in_words)
     begin_cached(&cached, "nothing");
     cr_assert_eq(open_offline(&cached, CACHED_REF), 0, "%s", cached.world.err.message);
     cr_assert_str_eq(kf_kit_origin(cached.world.kit), "the cache");
-    cr_assert_eq(kf_kit_tree(cached.world.kit)->count, 2);
-    cr_assert_eq(
-        kf_kit_copy(cached.world.kit, 1, 0, 7, collect_take, &collect, &cached.world.err),
-        -1);
+    cr_assert_eq(kf_kit_tree(cached.world.kit)->count, 3);
+    cr_assert_eq(kf_kit_copy(cached.world.kit, FILE_NODE, 0, 7, collect_take, &collect,
+                             &cached.world.err),
+                 -1);
     cr_assert_eq(cached.world.err.kind, KF_E_UNREACHABLE, "%s", cached.world.err.message);
     cr_assert_not_null(strstr(cached.world.err.message, "offline"));
     end_cached(&cached);

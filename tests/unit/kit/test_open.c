@@ -139,7 +139,7 @@ Test(open, config_type_alone_makes_a_modelkit)
                          "{\"manifestVersion\":\"1.0.0\",\"package\":{}}");
     layout_tag(&world.layout, layout_manifest(&world.layout, NULL, config, "null", ""));
     world_expect_open(&world);
-    cr_assert_eq(kf_kit_tree(world.kit)->count, 1);
+    cr_assert_eq(kf_kit_tree(world.kit)->count, 2);
     cr_assert_eq(kf_kit_layer_count(world.kit), 0);
     world_end(&world);
 }
@@ -163,6 +163,62 @@ Test(open, bad_reference)
 
     cr_assert_eq(kf_kit_open(&kit, &opts, &err), -1);
     cr_assert_eq(err.kind, KF_E_ARG);
+}
+
+/* ---- the file Kitfile ---- */
+
+Test(open, kitfile_lies_in_the_root)
+{
+    static const char text[] = "manifestVersion: 1.0.0\nmodel:\n  path: a\n";
+    struct collect collect = {0};
+    const struct kf_node *node;
+    struct world world;
+
+    world_begin(&world);
+    layout_tag(&world.layout, layout_simple_kit(&world.layout, "one"));
+    world_expect_open(&world);
+    cr_assert_eq(kf_kit_layer_count(world.kit), 1);
+    cr_assert_eq(kf_tree_find(kf_kit_tree(world.kit), "Kitfile"), 1);
+    node = &kf_kit_tree(world.kit)->nodes[1];
+    cr_assert_eq(node->type, KF_TYPE_FILE);
+    cr_assert_eq(node->mode, 0644);
+    cr_assert_eq(node->layer, KF_NODE_NONE);
+    cr_assert_eq(node->size, sizeof(text) - 1);
+    cr_assert_str_eq(kf_kit_bytes(world.kit, 1), text);
+    cr_assert_null(kf_kit_bytes(world.kit, 0));
+    cr_assert_null(kf_kit_bytes(world.kit, FILE_NODE));
+    cr_assert_null(kf_kit_bytes(world.kit, 3));
+    cr_assert_null(kf_kit_file(world.kit, 1, &world.err));
+    cr_assert_eq(world.err.kind, KF_E_ARG);
+    kf_buf_init(&collect.bytes, MIB(1));
+    cr_assert_eq(kf_kit_copy(world.kit, 1, 8, 7, collect_take, &collect, &world.err), 0);
+    cr_assert_str_eq((const char *)collect.bytes.data, "Version");
+    cr_assert_eq(
+        kf_kit_copy(world.kit, 1, 1, node->size, collect_take, &collect, &world.err), -1);
+    kf_buf_fini(&collect.bytes);
+    world_end(&world);
+}
+
+/* As kit, which does not write over a file that it wrote. */
+Test(open, kitfile_of_a_layer_is_refused)
+{
+    static const char *const names[] = {"Kitfile", "Kitfile/a"};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct world world;
+        const char *model, *config;
+        char layers[512];
+
+        world_begin(&world);
+        model = layout_file_layer(&world.layout, TAR_TYPE("model"), names[i], "mine");
+        config = layout_config(&world.layout, model, "");
+        (void)snprintf(layers, sizeof(layers), "[%s]", model);
+        layout_tag(&world.layout,
+                   layout_manifest(&world.layout, KF_MEDIA_MODELKIT_ARTIFACT, config,
+                                   layers, ""));
+        expect_refused(&world, KF_E_MALFORMED, "path 'Kitfile");
+        world_end(&world);
+    }
 }
 
 /* ---- layers and entries ---- */
@@ -264,6 +320,7 @@ Test(open, modelpack_without_kitfile)
     cr_assert_eq(kf_kit_layer_count(world.kit), 2);
     cr_assert_str_eq(kf_kit_layer(world.kit, 0)->kind, "model");
     cr_assert_neq(kf_tree_find(kf_kit_tree(world.kit), "d/b"), KF_NODE_NONE);
+    cr_assert_eq(kf_tree_find(kf_kit_tree(world.kit), "Kitfile"), KF_NODE_NONE);
     /* What has no time of its own has the manifest's. */
     cr_assert_eq(kf_kit_tree(world.kit)->nodes[0].mtime, 86400);
     world_end(&world);
