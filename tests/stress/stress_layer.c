@@ -2,7 +2,9 @@
  * A layer under threads. Each round readers open files of one layer, few enough that they
  * meet, read ranges at once, waiting or given up, ask what is local, and put the files
  * back. Every byte read is the right one; in the end no file is open and nothing is
- * fetched any more. Usage: stress_layer [--rounds N] [--seed N]
+ * fetched any more. Every other round the layer has a TOC of chunks so small that its
+ * slices are fetched when a file is first read, and that reads are made of many.
+ * Usage: stress_layer [--rounds N] [--seed N]
  */
 #include <pthread.h>
 #include <stdbool.h>
@@ -12,13 +14,16 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/workq.h"
 #include "fake_source.h"
 #include "fetch/queue.h"
+#include "layer/frame.h"
 #include "layer/layer.h"
+#include "layer/toc.h"
 
 #define READERS 4u
 #define READS 25u
@@ -28,6 +33,16 @@
 #define BLOCK ((size_t)512)
 #define STREAM_BYTES ((size_t)20 << 20)
 #define READ_BYTES ((size_t)100000)
+#define FILES (SMALL_FILES + 1u)
+#define CUT 512u
+
+struct bytes {
+    uint8_t *stream;
+    size_t length;
+    uint64_t data[FILES], sizes[FILES]; /* where each file's data are, in order */
+    uint8_t *area;                      /* the TOC's blob */
+    struct kf_toc_link link;
+};
 
 struct round {
     struct kf_layer *layer;
@@ -73,9 +88,9 @@ static size_t add_file(uint8_t *stream, size_t at, const char *name, size_t size
     return at + BLOCK + (size + BLOCK - 1) / BLOCK * BLOCK;
 }
 
-static uint8_t *make_stream(size_t *ret_length)
+static void make_stream(struct bytes *bytes)
 {
-    uint8_t *stream = malloc(STREAM_BYTES);
+    uint8_t *stream = bytes->stream = malloc(STREAM_BYTES);
     size_t at = 0;
     char name[16];
 
@@ -83,14 +98,98 @@ static uint8_t *make_stream(size_t *ret_length)
         die("no memory");
     for (size_t i = 0; i < STREAM_BYTES; i++)
         stream[i] = (uint8_t)(i * 13 + (i >> 9));
-    for (unsigned i = 0; i < SMALL_FILES; i++) {
-        (void)snprintf(name, sizeof(name), "small%u", i);
-        at = add_file(stream, at, name, SMALL_BYTES);
+    for (unsigned i = 0; i < FILES; i++) {
+        bool large = i == SMALL_FILES;
+
+        (void)snprintf(name, sizeof(name), large ? "large" : "small%u", i);
+        bytes->data[i] = at + BLOCK;
+        bytes->sizes[i] = large ? LARGE_BYTES : SMALL_BYTES;
+        at = add_file(stream, at, name, bytes->sizes[i]);
     }
-    at = add_file(stream, at, "large", LARGE_BYTES);
     memset(stream + at, 0, 2 * BLOCK);
-    *ret_length = at + 2 * BLOCK;
-    return stream;
+    bytes->length = at + 2 * BLOCK;
+}
+
+/* ---- its TOC ---- */
+
+static uint64_t next_border(const struct bytes *bytes, uint64_t at, uint64_t end)
+{
+    for (unsigned i = 0; i < FILES; i++) {
+        if (bytes->data[i] > at)
+            return bytes->data[i];
+        if (bytes->data[i] + bytes->sizes[i] > at)
+            return bytes->data[i] + bytes->sizes[i];
+    }
+    return end;
+}
+
+static uint32_t cut_rows(const struct bytes *bytes, struct kf_chunk_row *rows)
+{
+    uint64_t end = bytes->length - 2 * BLOCK, at = 0;
+    uint32_t count = 0;
+
+    while (at < end) {
+        struct kf_chunk_row *row = &rows[count++];
+
+        row->length = (uint32_t)kf_min_u64(CUT, next_border(bytes, at, end) - at);
+        row->stored_length = row->length;
+        if (kf_digest_of(&row->digest, bytes->stream + at, row->length, NULL) != 0)
+            die("no digest");
+        at += row->length;
+    }
+    return count;
+}
+
+static void encode(struct bytes *bytes, const struct kf_chunk_row *rows, uint32_t count)
+{
+    struct kf_toc_file files[FILES] = {{0}};
+    char names[] = "largesmall0small1small2small3small4small5";
+    const struct kf_toc toc = {.carrier = KF_CARRIER_TAR,
+                               .chunk_size = CUT,
+                               .files = files,
+                               .file_count = FILES,
+                               .names = names,
+                               .names_length = sizeof(names) - 1};
+    struct kf_toc_link *link = &bytes->link;
+    struct kf_buf root, slices;
+
+    for (uint32_t i = 0; i < FILES; i++) { /* by name: the large one is first */
+        unsigned from = (i + SMALL_FILES) % FILES;
+
+        files[i] = (struct kf_toc_file){.offset = bytes->data[from],
+                                        .size = bytes->sizes[from],
+                                        .name_offset = i == 0 ? 0 : 6 * i - 1,
+                                        .name_length = i == 0 ? 5 : 6,
+                                        .mode = 0644};
+    }
+    kf_buf_init(&root, STREAM_BYTES);
+    kf_buf_init(&slices, STREAM_BYTES);
+    if (kf_toc_encode(&toc, rows, count, &root, &slices, NULL) != 0)
+        die("no TOC");
+    bytes->area = malloc(kf_frame_bound(root.length) + slices.length);
+    if (!bytes->area)
+        die("no memory");
+    link->root_raw = root.length;
+    link->root_stored = kf_frame_store(root.data, root.length, bytes->area);
+    link->area_length = link->root_stored + slices.length;
+    memcpy(bytes->area + link->root_stored, slices.data, slices.length);
+    if (kf_digest_of(&link->root_digest, bytes->area, link->root_stored, NULL) != 0)
+        die("no digest");
+    kf_buf_fini(&root);
+    kf_buf_fini(&slices);
+}
+
+static void make_toc(struct bytes *bytes)
+{
+    struct kf_chunk_row *rows =
+        calloc(bytes->length / CUT + 2 * (size_t)FILES, sizeof(*rows));
+
+    if (!rows)
+        die("no memory");
+    encode(bytes, rows, cut_rows(bytes, rows));
+    free(rows);
+    if (bytes->link.area_length <= (UINT64_C(1) << 20))
+        die("its slices come with the root");
 }
 
 /* ---- readers ---- */
@@ -164,14 +263,19 @@ static void *read_much(void *arg)
 
 /* ---- rounds ---- */
 
-static void run_round(const uint8_t *stream, size_t length, unsigned seed)
+static void run_round(const struct bytes *bytes, bool with_toc, unsigned seed)
 {
     struct kf_workq *workq = kf_workq_new(2, NULL);
-    struct kf_fake_source *fake = kf_fake_source_new(workq, stream, length);
+    struct kf_fake_source *fake = kf_fake_source_new(workq, bytes->stream, bytes->length);
+    struct kf_fake_source *toc =
+        kf_fake_source_new(workq, bytes->area, bytes->link.area_length);
     struct kf_fetch_opts opts = {.workq = workq};
-    struct kf_layer_spec spec = {
-        .source = &fake->source, .is_tar = true, .timeout_ns = 60 * KF_NS_PER_S};
-    struct round round = {.stream = stream};
+    struct kf_layer_spec spec = {.source = &fake->source,
+                                 .is_tar = true,
+                                 .toc = with_toc ? &bytes->link : NULL,
+                                 .toc_source = &toc->source,
+                                 .timeout_ns = 60 * KF_NS_PER_S};
+    struct round round = {.stream = bytes->stream};
     struct reader readers[READERS];
     pthread_t threads[READERS];
 
@@ -190,6 +294,7 @@ static void run_round(const uint8_t *stream, size_t length, unsigned seed)
     kf_layer_close(round.layer);
     kf_fetch_free(spec.fetch);
     kf_source_close(&fake->source);
+    kf_source_close(&toc->source);
     kf_workq_free(workq);
 }
 
@@ -197,8 +302,7 @@ int main(int argc, char **argv)
 {
     unsigned long rounds = 20;
     unsigned seed = (unsigned)time(NULL);
-    uint8_t *stream;
-    size_t length;
+    struct bytes bytes = {0};
 
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--rounds") == 0)
@@ -207,9 +311,11 @@ int main(int argc, char **argv)
             seed = (unsigned)strtoul(argv[i + 1], NULL, 10);
     }
     (void)printf("seed %u\n", seed);
-    stream = make_stream(&length);
+    make_stream(&bytes);
+    make_toc(&bytes);
     for (unsigned long i = 0; i < rounds; i++)
-        run_round(stream, length, seed + (unsigned)i * READERS);
-    free(stream);
+        run_round(&bytes, i % 2 != 0, seed + (unsigned)i * READERS);
+    free(bytes.stream);
+    free(bytes.area);
     return 0;
 }
