@@ -87,19 +87,6 @@ static void dequeue(struct kf_flight *flight)
 }
 
 static void chunk_arrived(struct kf_job *job);
-static void copy_chunk(struct kf_job *job);
-
-/* On the work queue like the last stretch of any other. */
-static void begin_copy(struct kf_flight *flight)
-{
-    struct kf_fetch *fetch = flight->feed->fetch;
-
-    flight->state = KF_FLIGHT_FETCHING;
-    fetch->busy++;
-    flight->job.run = copy_chunk;
-    kf_workq_submit(fetch->opts.workq, &flight->job, flight->urgency);
-}
-
 struct kf_flight *kf_flight_new_locked(struct kf_feed *feed, uint64_t chunk,
                                        enum kf_urgency urgency)
 {
@@ -121,10 +108,8 @@ struct kf_flight *kf_flight_new_locked(struct kf_feed *feed, uint64_t chunk,
     assert(flight->place.length == kf_object_chunk_length(feed->object, chunk));
     put_in_bucket(fetch, flight);
     fetch->flight_count++;
-    if (kf_object_elsewhere(feed->object, chunk, &flight->elsewhere))
-        begin_copy(flight);
-    else
-        enqueue(flight);
+    flight->is_elsewhere = kf_object_elsewhere(feed->object, chunk, &flight->elsewhere);
+    enqueue(flight);
     return flight;
 }
 
@@ -318,33 +303,45 @@ static void chunk_arrived(struct kf_job *job)
     kf_feed_unref(feed);
 }
 
-/* The cache has its bytes, in another object. When they are not there after all, they are
- * fetched like others. */
+/* On the work queue. When the bytes are not there after all, they are fetched. */
 static void copy_chunk(struct kf_job *job)
 {
     struct kf_flight *flight = kf_container_of(job, struct kf_flight, job);
     struct kf_feed *feed = kf_feed_ref(flight->feed); /* the flight ends below */
     struct kf_fetch *fetch = feed->fetch;
     struct kf_digest digest;
+    bool copied =
+        kf_object_copy(feed->object, flight->chunk, &flight->elsewhere,
+                       flight->block->data, flight->block->length, &digest, NULL) == 0;
 
     flight->job.run = chunk_arrived;
-    flight->block = kf_block_new(&fetch->budget, flight->place.length, true);
-    if (flight->block &&
-        kf_object_copy(feed->object, flight->chunk, &flight->elsewhere,
-                       flight->block->data, flight->block->length, &digest, NULL) == 0) {
+    if (copied) {
         answer(flight);
         keep(flight, &digest);
-        kf_fetch_enter(fetch);
-        fetch->busy--;
-        kf_fetch_leave(fetch);
     } else {
         kf_block_unref(kf_steal(flight->block));
-        kf_fetch_enter(fetch);
-        fetch_instead_locked(flight);
-        kf_fetch_pump_locked(fetch);
-        kf_fetch_leave(fetch);
     }
+    kf_fetch_enter(fetch);
+    fetch->copying--;
+    if (copied)
+        fetch->busy--;
+    else
+        fetch_instead_locked(flight);
+    kf_fetch_pump_locked(fetch);
+    kf_fetch_leave(fetch);
     kf_feed_unref(feed);
+}
+
+void kf_flight_copy_locked(struct kf_flight *flight, struct kf_block *block)
+{
+    struct kf_fetch *fetch = flight->feed->fetch;
+
+    kf_flight_depart_locked(flight);
+    flight->is_elsewhere = false; /* once */
+    flight->block = block;
+    flight->job.run = copy_chunk;
+    fetch->copying++;
+    kf_workq_submit(fetch->opts.workq, &flight->job, flight->urgency);
 }
 
 void kf_flight_arrived(struct kf_flight *flight)

@@ -45,7 +45,8 @@ struct kf_flight {
     struct kf_feed *feed; /* a reference */
     uint64_t chunk;
     struct kf_chunk_place place;
-    struct kf_elsewhere elsewhere; /* where it is copied from at first, if anywhere */
+    bool is_elsewhere; /* another object seems to have it: that is tried first */
+    struct kf_elsewhere elsewhere;
     enum kf_flight_state state;
     enum kf_urgency urgency; /* written atomically: the source's thread looks */
     unsigned attempts;       /* decodings that failed */
@@ -121,6 +122,7 @@ struct kf_fetch {
     struct kf_range_list running, unused;
     unsigned running_count;
     unsigned running_demand; /* of these */
+    unsigned copying;        /* flights whose bytes another object has */
     struct kf_flight *ended;
     struct kf_backlog_list spent;
     bool pump_again; /* once the memory of `ended` is free */
@@ -144,6 +146,9 @@ void kf_feed_note_needed(struct kf_feed *feed, uint64_t offset, size_t length);
 
 /* flight.c */
 struct kf_flight *kf_flight_find_locked(const struct kf_feed *feed, uint64_t chunk);
+/* Begins to copy a wanted chunk from where it seems to be, into the block, which is
+ * taken; it is wanted again when that fails. */
+void kf_flight_copy_locked(struct kf_flight *flight, struct kf_block *block);
 /* A chunk without a flight; wanted. NULL: no memory. */
 struct kf_flight *kf_flight_new_locked(struct kf_feed *feed, uint64_t chunk,
                                        enum kf_urgency urgency);

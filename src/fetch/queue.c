@@ -17,6 +17,7 @@
 #define WORTHWHILE_BYTES (4 * MIB)   /* a longer one waits for room for so much */
 #define WINDOW_BYTES (8 * MIB)       /* ahead of readers, for a connection */
 #define WANTED_AHEAD 256             /* flights made of a backlog at a time */
+#define COPIES 8u                    /* of chunks that other objects hold, at a time */
 #define CHUNKS_BEFORE 31             /* of a range, before the chunk it is made for */
 
 /* ---- lifetime and lock ---- */
@@ -199,7 +200,8 @@ static struct kf_flight *find_wanted_locked(const struct kf_feed *feed, uint64_t
 {
     struct kf_flight *flight = kf_flight_find_locked(feed, chunk);
 
-    return flight && flight->state == KF_FLIGHT_WANTED ? flight : NULL;
+    return flight && flight->state == KF_FLIGHT_WANTED && !flight->is_elsewhere ? flight
+                                                                                : NULL;
 }
 
 /* The wanted chunks around a flight: as many as could go into one range with it. */
@@ -324,6 +326,31 @@ static bool fail_forced_locked(struct kf_flight *flight)
     return true;
 }
 
+/* A chunk that another object seems to have takes no connection. */
+static bool start_copy_locked(struct kf_fetch *fetch, struct kf_flight *flight)
+{
+    uint32_t length = flight->place.length;
+    bool forced = flight->urgency == KF_DEMAND && fetch->copying == 0;
+    struct kf_block *block;
+
+    if (fetch->copying >= COPIES)
+        return false;
+    for (int tries = 0; tries < 2; tries++) {
+        block = kf_block_new(&fetch->budget, length, forced);
+        if (block) {
+            kf_flight_copy_locked(flight, block);
+            return true;
+        }
+        if (forced)
+            break; /* the budget did not stand in the way */
+        if (make_room_locked(fetch, UINT64_C(2) * length, flight->urgency))
+            return false;
+        (void)__atomic_exchange_n(&fetch->starved, true, __ATOMIC_ACQ_REL);
+    }
+    flight->is_elsewhere = !forced; /* no memory: as others */
+    return forced;
+}
+
 /* One step on; false when there is nothing to start, or no room for it. */
 static bool start_one_locked(struct kf_fetch *fetch)
 {
@@ -334,8 +361,11 @@ static bool start_one_locked(struct kf_fetch *fetch)
     uint64_t max_bytes;
     size_t count;
 
-    if (!seed || !has_connection_locked(fetch, seed->urgency) ||
-        (seed->urgency != KF_DEMAND && kf_unkept_hold_back_locked(fetch)))
+    if (!seed || (seed->urgency != KF_DEMAND && kf_unkept_hold_back_locked(fetch)))
+        return false;
+    if (seed->is_elsewhere)
+        return start_copy_locked(fetch, seed);
+    if (!has_connection_locked(fetch, seed->urgency))
         return false;
     max_bytes = seed->urgency == KF_DEMAND ? DEMAND_RANGE_BYTES : RANGE_BYTES;
     collect_locked(seed, max_bytes, &candidate);
