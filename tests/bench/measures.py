@@ -1,12 +1,11 @@
-"""What `run` measures, one function a number of docs/ARCHITECTURE.md, section 8."""
+"""What `run` measures, one function a number of docs/ARCHITECTURE.md, section 8; packing
+and packed kits are in measures_pack.py."""
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-
-import ctl
 
 MIB = 1 << 20
 GB = 1e9
@@ -281,47 +280,6 @@ def b10(bench):
                   f"{ours:.2f} s", f"local disk {theirs:.2f} s", f"{ours / theirs:.2f}", bar)
 
 
-def b13(bench):
-    """Files whose layers are one small chunk each, so that a fetch is its latency."""
-    count, small = 1500, 4096
-    spec = {"layers": [{"kind": "docs", "path": f"d/{number:04d}", "files": [
-        {"path": f"d/{number:04d}", "size": small, "seed": number}]}
-        for number in range(count)]}
-    registry, ref = bench.synthetic("small", spec)
-    tables = tempfile.mkdtemp(prefix="tables.", dir=bench.work)
-    with bench.mount(ref, tables, *NO_PREFETCH):
-        pass  # the headers of all layers are known from now on
-    _, _, blob, _ = model_kit(bench)
-    peer_registry = bench.kits["model"]
-
-    def measure():
-        cache = tempfile.mkdtemp(prefix="cache.", dir=bench.work)
-        subprocess.run(["cp", "-a", tables + "/.", cache], check=True)
-        subprocess.run(["rm", "-rf", cache + "/objects"], check=True)
-        registry.link("loopback")
-        with bench.mount(ref, cache, *NO_PREFETCH, "--connections", "64") as mount:
-            with_latency(registry, 20)
-            files = [mount.path("d", f"{number:04d}") for number in range(count)]
-            lookups = subprocess.Popen([bench.reader, "lookup", mount.path("d"), "0.6"],
-                                       stdout=subprocess.PIPE, text=True)
-            reads, seconds = bench.read("many", 64, *files)
-            p99 = float(lookups.communicate()[0].split()[2])
-        with_latency(peer_registry, 20)
-        peer = bench.download(peer_registry, blob, count * small, "connections=64",
-                              f"range={small}")[0]
-        peer_registry.link("loopback")
-        return reads / seconds, count / peer, p99 / 1000
-    ours, theirs, p99 = bench.median(measure)
-    bench.row("B13", "64 readers, 20 ms a fetch, 64 connections", f"{ours:.0f} reads/s",
-              f"bare requests {theirs:.0f}/s (at best 3200)", f"{ours / theirs:.2f}",
-              ">= 2900/s")
-    bench.row("B13", "... p99 of LOOKUP beside them", f"{p99:.1f} ms", "", "", "<= 5 ms")
-
-
-def with_latency(registry, latency_ms):
-    ctl.call(registry.control, "/link", {"latency_ms": latency_ms})
-
-
 def b19(bench):
     registry, ref, blob, size = model_kit(bench)
 
@@ -338,5 +296,4 @@ def b19(bench):
               "<= 2.2 s/GB")
 
 
-ALL = {"B1b": b1b, "B2": b2, "B3": b3, "B6": b6, "B7": b7, "B8": b8, "B10": b10, "B13": b13,
-       "B19": b19}
+ALL = {"B1b": b1b, "B2": b2, "B3": b3, "B6": b6, "B7": b7, "B8": b8, "B10": b10, "B19": b19}

@@ -2,8 +2,8 @@
  * reader: the reading side of the benchmarks.
  *
  * reader seq FILE BLOCK                 read(2) from front to end
- * reader random FILE BLOCK COUNT SEED [THREADS]
- *                                       pread(2) at block-aligned places, each once
+ * reader random FILE BLOCK COUNT SEED [THREADS [STEP]]
+ *                                       pread(2) at multiples of STEP (BLOCK), each once
  * reader touch FILE... THREADS          a byte of every page through shared mappings; the
  *                                       threads take pieces of 4 MiB in order
  * reader many THREADS FILE...           each file read once, whole, by a crowd of threads
@@ -133,7 +133,7 @@ static void in_threads(unsigned count, void *(*work)(void *), void *arg)
 
 static struct {
     int fd;
-    uint64_t block, count, *order;
+    uint64_t block, step, count, *order;
 } random_plan;
 
 /* A permutation of all blocks by Fisher and Yates. */
@@ -162,7 +162,7 @@ static void *read_blocks(void *arg)
 
     (void)arg;
     while ((i = next_piece++) < random_plan.count) {
-        off_t offset = (off_t)(random_plan.order[i] * random_plan.block);
+        off_t offset = (off_t)(random_plan.order[i] * random_plan.step);
 
         if (pread(random_plan.fd, buffer, random_plan.block, offset) !=
             (ssize_t)random_plan.block)
@@ -175,7 +175,7 @@ static void *read_blocks(void *arg)
 
 static int read_random(char **args, int count)
 {
-    uint64_t size, blocks;
+    uint64_t size, places;
     double began;
 
     if (count < 4)
@@ -183,10 +183,11 @@ static int read_random(char **args, int count)
     random_plan.fd = opened(args[0], &size);
     random_plan.block = strtoull(args[1], NULL, 10);
     random_plan.count = strtoull(args[2], NULL, 10);
-    blocks = size / random_plan.block;
-    if (random_plan.count > blocks)
-        random_plan.count = blocks;
-    random_plan.order = shuffled(blocks, (unsigned short)strtoul(args[3], NULL, 10));
+    random_plan.step = count > 5 ? strtoull(args[5], NULL, 10) : random_plan.block;
+    places = size / random_plan.step;
+    if (random_plan.count > places)
+        random_plan.count = places;
+    random_plan.order = shuffled(places, (unsigned short)strtoul(args[3], NULL, 10));
     began = now();
     in_threads(count > 4 ? (unsigned)strtoul(args[4], NULL, 10) : 1, read_blocks, NULL);
     printf("%" PRIu64 " %.4f\n", (uint64_t)total, now() - began);

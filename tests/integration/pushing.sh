@@ -39,6 +39,9 @@ case_docker_registry() {
     refused "KF_E_REFUSED: .*digest.*did not match" \
         put --wrong-digest "docker://$ref" $streamed
     put --abandon "docker://$ref" $streamed
+    digest=$(put --known "docker://$DOCKER_REGISTRY/b/kit:v1" 1000 $held $((held + 1)) 30000000)
+    whole "$DOCKER_REGISTRY/b/kit:v1" "$digest"
+    put --known --abandon "docker://$DOCKER_REGISTRY/b/kit:v1" $((streamed + 1))
     equal "$(find "$TMP/data" -path '*/_uploads/*' -name data | wc -l)" 0 "sessions left"
     docker_registry_stop
 }
@@ -111,14 +114,21 @@ case_login_wanted() { refused_with POST 401 'KF_E_REFUSED.*401.*wants a login' 1
 case_forbidden() { refused_with POST 403 'KF_E_REFUSED.*403.*check that you may write' 1000; }
 case_no_repository() { refused_with POST 404 'KF_E_NOTFOUND.*404.*created before' 1000; }
 case_read_only() { refused_with POST 405 'KF_E_REFUSED.*405.*mirror' $streamed; }
-case_too_large() { refused_with PATCH 413 'KF_E_REFUSED.*413.*of this size' $streamed; }
-case_no_patch() { refused_with PATCH 405 'KF_E_REFUSED.*405.*kit push' $streamed; }
-case_416() { refused_with PATCH 416 'KF_E_REFUSED.*416.*kit push' $streamed; }
+case_too_large() { refused_with PUT 413 'KF_E_REFUSED.*413.*of this size' 1000; }
 
 case_login_wanted_for_a_look() {
     start
     rule '{"method": "HEAD", "action": "refuse", "code": 401}'
     refused 'KF_E_REFUSED.*401.*wants a login' put "$TO" 1000
+}
+
+# They want to know the size before; what pack makes of that: straight.sh.
+case_no_patch() {
+    for status in 405 411 413 416 501; do
+        refused_with PATCH $status "KF_E_UNSUPPORTED.*$status.*size before" $streamed
+        equal "$(requests method=DELETE)" 1 "sessions given up"
+        registry_stop
+    done
 }
 
 # One PUT is all that some take; what is held is sent so.
@@ -215,6 +225,65 @@ case_wrong_location() {
     start
     rule '{"method": "POST", "action": "location", "to": "/v2/new/kit/blobs/uploads/77"}'
     refused 'KF_E_NOTFOUND.*404.*unknown' put "$TO" $streamed
+}
+
+# --- blobs that are known before --------------------------------------------------------
+
+case_known() {
+    start
+    whole "$REG/new/kit:v1" "$(put --known "$TO" 1000 $held $((held + 1)) $streamed)"
+    equal "$(control list path=blobs | jq -s -c '[.[] | .method]')" \
+        "$(jq -c -n '[range(5) | "HEAD", "POST", "PUT"]')" "requests"
+    equal "$(control list method=PUT path=uploads | jq -s -c '[.[] | [.received, .chunked]]')" \
+        "[[1000,false],[$held,false],[$((held + 1)),false],[$streamed,false],[40,false]]" "PUTs"
+    local before
+    before=$(control mark)
+    put --known "$TO" 1000 $held $((held + 1)) $streamed >/dev/null
+    equal "$(control list from="$before" | jq -s -c '[.[].method]')" \
+        '["HEAD","HEAD","HEAD","HEAD","HEAD","PUT"]' "requests for what is there"
+}
+
+case_known_slow_writer() {
+    start
+    whole "$REG/new/kit:v1" "$(put --known --pause 30 "$TO" $streamed)"
+}
+
+case_known_is_another() {
+    start
+    refused "KF_E_CORRUPT.*no longer 'sha256:.*' of $streamed bytes" \
+        put --known --wrong-digest "$TO" $streamed
+    refused 'KF_E_CORRUPT.*no longer' put --known --wrong-digest "oci:$TMP/layout:v1" 1000
+    equal "$(find "$TMP/layout/blobs" -type f | wc -l)" 0 "files"
+}
+
+# What was lost is the answer alone.
+case_known_answer_lost() {
+    start
+    rule '{"method": "PUT", "action": "lost"}'
+    whole "$REG/new/kit:v1" "$(put --known "$TO" $streamed)"
+    equal "$(requests method=PUT "received=^$streamed$")" 1 "PUTs of the blob"
+}
+
+case_known_cut() {
+    start
+    rule '{"method": "PUT", "action": "hangup", "after": 1000000}'
+    refused 'KF_E_UNREACHABLE' put --known "$TO" $streamed
+    equal "$(requests method=DELETE)" 1 "sessions given up"
+    whole "$REG/new/kit:v1" "$(put --known "$TO" $streamed)"
+}
+
+case_known_refused() {
+    start
+    rule '{"method": "PUT", "action": "refuse", "code": 413, "after": 1000000}'
+    refused 'KF_E_REFUSED.*413.*of this size' put --known "$TO" 100000000
+    at_most "$(control list method=PUT | jq .received)" 20000000 "bytes sent in vain"
+}
+
+case_known_given_up() {
+    start
+    put --known --abandon "$TO" $((held + 1000000))
+    equal "$(requests method=DELETE)" 1 "sessions given up"
+    equal "$(control list method=HEAD status=200 | wc -l)" 0 "blobs there"
 }
 
 # --- streams that break -----------------------------------------------------------------

@@ -5,6 +5,8 @@
  *     put_kit [OPTIONS] REF SIZE...
  *       --abandon        begins all blobs, writes them, and gives them up
  *       --wrong-digest   commits blobs under a digest that is not theirs
+ *       --known          says digest and size before (and with --wrong-digest those of
+ *                        something else)
  *       --no-manifest    blobs alone
  *       --pause MS       after each MiB
  *       --tls-cert FILE  https with this CA; else plain HTTP
@@ -30,7 +32,7 @@
 #define LAYER_TYPE "application/vnd.kitops.modelkit.model.v1.tar"
 
 static struct {
-    int abandon, wrong_digest, no_manifest;
+    int abandon, wrong_digest, known, no_manifest;
     long pause_ms;
     const char *ca_file;
 } options;
@@ -52,18 +54,11 @@ static void rest(uint64_t before, uint64_t now)
         (void)nanosleep(&pause, NULL); /* shorter is no harm */
 }
 
-static int write_blob(struct kf_dest_blob *blob, uint64_t seed, uint64_t size,
-                      struct kf_digest *ret, struct kf_err *err)
+static int write_blob(struct kf_dest_blob *blob, const uint8_t *whole, uint64_t size,
+                      struct kf_err *err)
 {
     static uint8_t piece[PIECE];
-    kf_auto(kf_free) uint8_t *whole = malloc(size + 1); /* test sizes fit */
-    uint64_t state = seed;
 
-    if (!whole)
-        return kf_fail(err, KF_E_NOMEM, "no memory");
-    fill(whole, size, &state);
-    if (kf_digest_of(ret, whole, size, err) != 0)
-        return -1;
     for (uint64_t at = 0; at < size;) {
         size_t take = (size_t)kf_min_u64(PIECE, size - at);
 
@@ -76,14 +71,33 @@ static int write_blob(struct kf_dest_blob *blob, uint64_t seed, uint64_t size,
     return 0;
 }
 
+static int begin(struct kf_dest_blob **ret, struct kf_dest *dest,
+                 const struct kf_digest *digest, uint64_t size, struct kf_err *err)
+{
+    if (options.known)
+        return kf_dest_begin_known(ret, dest, digest, size, err);
+    *ret = kf_dest_begin(dest, err);
+    return *ret ? 0 : -1;
+}
+
 static int put_blob(struct kf_dest *dest, uint64_t seed, uint64_t size,
                     struct kf_digest *ret, struct kf_err *err)
 {
-    struct kf_dest_blob *blob = kf_dest_begin(dest, err);
+    kf_auto(kf_free) uint8_t *whole = malloc(size + 1); /* test sizes fit */
+    struct kf_dest_blob *blob = NULL;
+    struct kf_digest said;
+    int rc;
 
-    if (!blob)
+    if (!whole)
+        return kf_fail(err, KF_E_NOMEM, "no memory");
+    fill(whole, size, &seed);
+    if (kf_digest_of(ret, whole, size, err) != 0 ||
+        kf_digest_of(&said, whole, options.wrong_digest ? size / 2 : size, err) != 0)
         return -1;
-    if (write_blob(blob, seed, size, ret, err) != 0) {
+    rc = begin(&blob, dest, &said, size, err);
+    if (rc != 0)
+        return rc > 0 ? 0 : -1;
+    if (write_blob(blob, whole, size, err) != 0) {
         kf_dest_abandon(blob);
         return -1;
     }
@@ -91,9 +105,7 @@ static int put_blob(struct kf_dest *dest, uint64_t seed, uint64_t size,
         kf_dest_abandon(blob);
         return 0;
     }
-    if (options.wrong_digest && kf_digest_of(ret, "", 0, err) != 0)
-        return -1;
-    return kf_dest_commit(blob, ret, err);
+    return kf_dest_commit(blob, options.known ? ret : &said, err);
 }
 
 static int put_manifest(struct kf_dest *dest, struct kf_buf *json, struct kf_err *err)
@@ -169,6 +181,7 @@ int main(int argc, char **argv)
     static const struct option rows[] = {
         {"abandon", no_argument, &options.abandon, 1},
         {"wrong-digest", no_argument, &options.wrong_digest, 1},
+        {"known", no_argument, &options.known, 1},
         {"no-manifest", no_argument, &options.no_manifest, 1},
         {"pause", required_argument, NULL, 'p'},
         {"tls-cert", required_argument, NULL, 'c'},

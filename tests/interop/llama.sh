@@ -3,6 +3,7 @@
 # same tokens from a mount as from a local copy.
 # limit: 300
 . "$(dirname "$0")/../integration/lib.sh"
+. "$tests/interop/packed.sh"
 VERSION=3.22.1
 CPU=linux-x64
 
@@ -33,11 +34,19 @@ tokens() { # FILE MODE
         --mode "$2" --n 8)
 }
 
-llama() { # MODE
+plain_kit() {
+    make_kit v1 --context "$TMP/kit" model:model
+}
+
+packed_kit() {
+    pack_model "$TMP/kit" v1
+}
+
+llama() { # MODE MAKER
     install_llama
     mkdir -p "$TMP/kit/model"
     python3 "$tests/clients/make_gguf.py" "$TMP/kit/model/m.gguf" --size 40M >"$TMP/made"
-    make_kit v1 --context "$TMP/kit" model:model
+    "$2"
     registry_start --layout "kit=$TMP/layout" --latency-ms 2
     mount_kit "$REG/kit:v1"
     local local_tokens mount_tokens
@@ -50,15 +59,23 @@ llama() { # MODE
 }
 
 case_mmap() {
-    llama mmap
+    llama mmap plain_kit
 }
 
 case_read() {
-    llama read
+    llama read plain_kit
 }
 
 case_direct() {
-    llama direct
+    llama direct plain_kit
+}
+
+case_packed_mmap() {
+    llama mmap packed_kit
+}
+
+case_packed_direct() {
+    llama direct packed_kit
 }
 
 run_case "$@"

@@ -3,11 +3,10 @@
 # from a local copy.
 # limit: 200
 . "$(dirname "$0")/../integration/lib.sh"
+. "$tests/interop/packed.sh"
 tool=$tests/clients/safetensors_tool.py
 
-case_patterns() {
-    python3 "$tool" make "$TMP/kit/model" --size 96M --shards 3 >"$TMP/made"
-    make_kit v1 --context "$TMP/kit" model:model
+patterns() { # of the context $TMP/kit in $TMP/layout
     registry_start --layout "kit=$TMP/layout" --latency-ms 2
     for how in mmap alias eager prefetch stream threads header sparse tp direct; do
         mount_kit "$REG/kit:v1" -q --cache-dir "$TMP/cache-$how"
@@ -17,6 +16,20 @@ case_patterns() {
         umount_kit
         rm -rf "$TMP/cache-$how"
     done
+}
+
+case_patterns() {
+    python3 "$tool" make "$TMP/kit/model" --size 96M --shards 3 >"$TMP/made"
+    make_kit v1 --context "$TMP/kit" model:model
+    patterns
+}
+
+# The tool's own values are stored as they are; one shard gets values that compress.
+case_packed_patterns() {
+    python3 "$tool" make "$TMP/kit/model" --size 96M --shards 3 >"$TMP/made"
+    python3 "$tests/bench/weights.py" bf16 "$TMP/kit/model/model-00001-of-00003.safetensors"
+    pack_model "$TMP/kit" v1
+    patterns
 }
 
 # Many threads on one mapping, then many processes on one file.

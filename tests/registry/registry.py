@@ -46,7 +46,8 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 class Request:
     def __init__(self, app, server, connection, head, sock, data):
         lines = head.decode("latin-1").split("\r\n")
-        self.method, self.target, _ = lines[0].split(" ", 2)
+        self.method, target, _ = lines[0].split(" ", 2)
+        self.target = re.sub("^http://[^/]*", "", target)  # as proxies are asked
         self.headers = {}
         for line in lines[1:]:
             name, _, value = line.partition(":")

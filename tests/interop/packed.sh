@@ -1,0 +1,36 @@
+# What the tests of packed kits share. Sourced by bash, after lib.sh.
+
+# Packs the folder `model` of a context as the kit oci:$TMP/layout:TAG. Leaves the file of
+# that layer in LAYER, and its length in LAYER_SIZE.
+pack_model() { # CONTEXT TAG [OPTIONS of pack]
+    local context=$1 tag=$2
+    shift 2
+    printf 'manifestVersion: 1.0.0\npackage: {name: packed}\nmodel: {path: model}\n' \
+        >"$TMP/Kitfile"
+    kit pack "$context" -f "$TMP/Kitfile" -t "oci:$TMP/layout:$tag" --progress none -q \
+        --metadata-file "$TMP/packed.json" "$@" >"$TMP/manifest-digest"
+    LAYER=$(jq -r '.layers[0].digest' "$TMP/packed.json")
+    LAYER=$TMP/layout/blobs/sha256/${LAYER#sha256:}
+    LAYER_SIZE=$(stat -c %s "$LAYER")
+}
+
+# Runs a command that fills the folder given to it as its last argument, unless that was
+# done before with the same files of ours. Sets INSTALLED to the folder. The command has the
+# user's own HOME, where compilers keep themselves and what they downloaded.
+install_once() { # NAME "FILES OF OURS" COMMAND...
+    local name=$1 files=$2
+    shift 2
+    # shellcheck disable=SC2086 # a list of names without spaces
+    INSTALLED=$KITFS_INTEROP_CACHE/$name-$(cat $files | sha256sum | cut -c 1-16)
+    [ ! -e "$INSTALLED/ready" ] || return 0
+    local making=$INSTALLED.making.$$
+    mkdir -p "$making"
+    HOME=$(getent passwd "$(id -u)" | cut -d : -f 6) "$@" "$making" \
+        >"$TMP/install.log" 2>&1 || {
+        rm -rf "$making"
+        skip "cannot install $name: $(tail -n 1 "$TMP/install.log")"
+    }
+    touch "$making/ready"
+    rm -rf "$INSTALLED"
+    mv "$making" "$INSTALLED"
+}
