@@ -13,6 +13,7 @@
 #include "kit/layers.h"
 #include "kit/pair.h"
 #include "kit/resolve.h"
+#include "kit/warm.h"
 #include "oci/ref.h"
 
 #define DEFAULT_TIMEOUT_NS (300 * KF_NS_PER_S)
@@ -63,21 +64,14 @@ static int open_origin(struct kf_origin **ret, const struct kf_ref *ref,
     return kf_origin_open(ret, ref, &origin_opts, err);
 }
 
-/* Opens the origin, which the caller closes in any case. */
-static int resolve(struct kf_resolved *ret, struct kf_origin **ret_origin,
-                   const struct kf_ref *ref, const struct kf_kit_opts *opts,
-                   struct kf_err *err)
+static struct kf_resolve_from resolve_from(const struct kf_ref *ref,
+                                           struct kf_origin *origin,
+                                           const struct kf_kit_opts *opts)
 {
-    struct kf_resolve_from from = {
-        .ref = ref,
-        .store = opts->store,
-        .timeout_ns = timeout_of(opts),
-    };
-
-    if (open_origin(ret_origin, ref, opts, err) != 0)
-        return -1;
-    from.origin = *ret_origin;
-    return kf_resolve(ret, &from, err);
+    return (struct kf_resolve_from){.ref = ref,
+                                    .origin = origin,
+                                    .store = opts->store,
+                                    .timeout_ns = timeout_of(opts)};
 }
 
 static int open_fetch(struct kf_kit *kit, const struct kf_kit_opts *opts,
@@ -128,16 +122,20 @@ static int open_toc_blobs(struct kf_kit *kit, const struct kf_pair *pairs,
     return 0;
 }
 
+static struct kf_layers_from layers_from(const struct kf_kit *kit,
+                                         const struct kf_kit_opts *opts)
+{
+    return (struct kf_layers_from){.origin = kit->origin,
+                                   .store = opts->store,
+                                   .fetch = kit->fetch,
+                                   .workq = opts->workq,
+                                   .timeout_ns = kit->timeout_ns};
+}
+
 static int open_layers(struct kf_kit *kit, const struct kf_kit_opts *opts,
                        const struct kf_resolved *resolved, struct kf_err *err)
 {
-    const struct kf_layers_from from = {
-        .origin = kit->origin,
-        .store = opts->store,
-        .fetch = kit->fetch,
-        .workq = opts->workq,
-        .timeout_ns = kit->timeout_ns,
-    };
+    const struct kf_layers_from from = layers_from(kit, opts);
     kf_auto(kf_free) struct kf_pair *pairs = NULL;
 
     if (kf_pair_layers(&pairs, &kit->layer_count, &resolved->manifest,
@@ -181,16 +179,30 @@ static int build_tree(struct kf_kit *kit, int64_t created, struct kf_err *err)
     return 0;
 }
 
+static void warm(void *arg, const struct kf_manifest *manifest)
+{
+    kf_warm_tocs(manifest, arg);
+}
+
 static int open_kit(struct kf_kit *kit, const struct kf_kit_opts *opts,
                     struct kf_err *err)
 {
     kf_auto(kf_resolved_fini) struct kf_resolved resolved = {0};
+    struct kf_layers_from layers;
+    struct kf_resolve_from from;
 
-    if (resolve(&resolved, &kit->origin, &kit->ref, opts, err) != 0)
+    if (open_origin(&kit->origin, &kit->ref, opts, err) != 0 ||
+        open_fetch(kit, opts, err) != 0)
+        return -1;
+    layers = layers_from(kit, opts);
+    from = resolve_from(&kit->ref, kit->origin, opts);
+    from.meanwhile = warm;
+    from.arg = &layers;
+    if (kf_resolve(&resolved, &from, err) != 0)
         return -1;
     kit->digest = resolved.digest;
     kit->kitfile = kf_steal(resolved.kitfile_text);
-    if (open_fetch(kit, opts, err) != 0 || open_layers(kit, opts, &resolved, err) != 0)
+    if (open_layers(kit, opts, &resolved, err) != 0)
         return -1;
     return build_tree(kit, resolved.created, err);
 }
@@ -199,12 +211,17 @@ int kf_kit_resolve(struct kf_resolved *ret, const struct kf_kit_opts *opts,
                    struct kf_err *err)
 {
     struct kf_origin *origin = NULL;
+    struct kf_resolve_from from;
     struct kf_ref ref;
     int rc;
 
     if (kf_ref_parse(&ref, opts->ref, err) != 0)
         return -1;
-    rc = resolve(ret, &origin, &ref, opts, err);
+    rc = open_origin(&origin, &ref, opts, err);
+    if (rc == 0) {
+        from = resolve_from(&ref, origin, opts);
+        rc = kf_resolve(ret, &from, err);
+    }
     kf_origin_close(origin);
     kf_ref_fini(&ref);
     return rc;

@@ -1,6 +1,7 @@
 #include "kit/resolve.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -268,6 +269,36 @@ static int take_kitfile(struct kf_resolved *resolved, const void *json, size_t l
     return 0;
 }
 
+struct config_job {
+    const struct kf_resolve_from *from;
+    const struct kf_desc *config;
+    struct kf_buf *ret;
+    struct kf_err *err;
+    int rc;
+};
+
+static void *config_main(void *arg)
+{
+    struct config_job *job = arg;
+
+    job->rc = get_config(job->from, job->config, job->ret, job->err);
+    return NULL;
+}
+
+static int get_config_meanwhile(const struct kf_resolve_from *from,
+                                const struct kf_manifest *manifest, struct kf_buf *ret,
+                                struct kf_err *err)
+{
+    struct config_job job = {from, &manifest->config, ret, err, -1};
+    pthread_t thread;
+
+    if (!from->meanwhile || pthread_create(&thread, NULL, config_main, &job) != 0)
+        return get_config(from, &manifest->config, ret, err);
+    from->meanwhile(from->arg, manifest);
+    (void)pthread_join(thread, NULL); /* cannot fail: ours, joined once */
+    return job.rc;
+}
+
 static int read_kitfile(struct kf_resolved *resolved, const struct kf_resolve_from *from,
                         struct kf_err *err)
 {
@@ -281,7 +312,7 @@ static int read_kitfile(struct kf_resolved *resolved, const struct kf_resolve_fr
                                  KITFILE_ANNOTATION);
         return text ? take_kitfile(resolved, text, strlen(text), err) : 0;
     }
-    if (get_config(from, &manifest->config, &bytes, err) != 0)
+    if (get_config_meanwhile(from, manifest, &bytes, err) != 0)
         return -1;
     return take_kitfile(resolved, bytes.data, bytes.length, err);
 }

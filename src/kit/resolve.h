@@ -25,6 +25,10 @@ struct kf_resolve_from {
     struct kf_origin *origin; /* NULL: offline */
     struct kf_store *store;   /* NULL: nothing is kept or found */
     int64_t timeout_ns;       /* of one request */
+    /* May be NULL: what can be done with the manifest while the config is fetched. Runs
+     * on the caller's thread, and must end soon. */
+    void (*meanwhile)(void *arg, const struct kf_manifest *manifest);
+    void *arg;
 };
 
 struct kf_resolved {
