@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/beside.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -24,11 +25,21 @@
 #define TOC_MAGIC UINT32_C(0x184D2A5A)
 #define TAIL_SLACK 4096u /* end mark and frame headers */
 
+/* A running digest that is brought on beside other work. */
+struct digesting {
+    struct kf_hasher *hasher; /* NULL: none */
+    struct kf_beside beside;
+    const uint8_t *data;
+    size_t length;
+    int rc; /* of all updates */
+    struct kf_err error;
+};
+
 struct verifying {
     struct kf_layer *layer;
     const struct kf_verify_opts *opts;
-    struct kf_hasher *blob, *diff; /* diff: NULL when the blob is the stream */
-    struct kf_tar_check *tar;      /* NULL: none, or it has failed */
+    struct digesting blob, diff; /* diff: none when the blob is the stream */
+    struct kf_tar_check *tar;    /* NULL: none, or it has failed */
     bool stream_lost;
     /* With a TOC: where we are in the blob. */
     struct kf_chunk_map map;
@@ -55,20 +66,62 @@ static void report(const struct verifying *v, const char *format, ...)
     v->opts->problem(v->opts->arg, line);
 }
 
+/* ---- digests ---- */
+
+static int digesting_init(struct digesting *digesting, struct kf_err *err)
+{
+    digesting->hasher = kf_hasher_new(err);
+    if (!digesting->hasher)
+        return -1;
+    kf_beside_init(&digesting->beside);
+    return 0;
+}
+
+static void digesting_fini(struct digesting *digesting)
+{
+    if (!digesting->hasher)
+        return;
+    kf_beside_fini(&digesting->beside);
+    kf_hasher_free(digesting->hasher);
+}
+
+static void digest_data(void *arg)
+{
+    struct digesting *digesting = arg;
+
+    if (digesting->rc == 0)
+        digesting->rc = kf_hasher_update(digesting->hasher, digesting->data,
+                                         digesting->length, &digesting->error);
+}
+
+/* Until it is waited for, the data must stay. */
+static void digest_beside(struct digesting *digesting, const uint8_t *data, size_t length)
+{
+    kf_beside_wait(&digesting->beside);
+    digesting->data = data;
+    digesting->length = length;
+    kf_beside_start(&digesting->beside, digest_data, digesting);
+}
+
+static int digest_wait(struct digesting *digesting, struct kf_err *err)
+{
+    kf_beside_wait(&digesting->beside);
+    if (digesting->rc != 0 && err)
+        *err = digesting->error;
+    return digesting->rc;
+}
+
 /* ---- the unpacked stream ---- */
 
-static int take_stream(struct verifying *v, const uint8_t *data, size_t length,
-                       struct kf_err *err)
+/* Data of the stream, in order. */
+static void check_archive(struct verifying *v, const uint8_t *data, size_t length)
 {
     struct kf_err why;
 
-    if (v->diff && kf_hasher_update(v->diff, data, length, err) != 0)
-        return -1;
     if (v->tar && kf_tar_check_push(v->tar, data, length, &why) != 0) {
         report(v, "%s", why.message);
         kf_tar_check_free(kf_steal(v->tar));
     }
-    return 0;
 }
 
 /* What is unpacked behind a damaged chunk says nothing any more. */
@@ -121,7 +174,10 @@ static int check_chunk(struct verifying *v, const uint8_t *stored, struct kf_err
         }
         data = v->data;
     }
-    if (kf_digest_of(&digest, data, length, err) != 0)
+    if (v->diff.hasher)
+        digest_beside(&v->diff, data, length);
+    if (kf_digest_of(&digest, data, length, err) != 0 ||
+        (v->diff.hasher && digest_wait(&v->diff, err) != 0))
         return -1;
     if (!kf_digest_equal(&digest, &v->map.cuts->digests[chunk])) {
         report(v,
@@ -130,7 +186,8 @@ static int check_chunk(struct verifying *v, const uint8_t *stored, struct kf_err
                chunk, v->map.stored_offset[chunk]);
         lose_stream(v);
     }
-    return take_stream(v, data, length, err);
+    check_archive(v, data, length);
+    return 0;
 }
 
 /* Bytes of chunks; returns how many were used. */
@@ -163,22 +220,32 @@ static int take_chunks(struct verifying *v, const uint8_t *data, size_t length,
     return 0;
 }
 
-static int take_blob(void *arg, const uint8_t *data, size_t length, struct kf_err *err)
+static int take_piece(struct verifying *v, const uint8_t *data, size_t length,
+                      struct kf_err *err)
 {
-    struct verifying *v = arg;
     size_t used = 0;
 
-    if (kf_hasher_update(v->blob, data, length, err) != 0)
-        return -1;
-    if (v->opts->progress)
-        v->opts->progress(v->opts->arg, length);
     if (!v->layer->has_toc)
-        return take_stream(v, data, length, err);
+        return 0; /* the blob's digest is all there is */
     if (take_chunks(v, data, length, &used, err) != 0)
         return -1;
     if (used < length && kf_buf_append(&v->tail, data + used, length - used, NULL) != 0)
         return kf_fail(err, KF_E_CORRUPT, "too much follows the chunks");
     return 0;
+}
+
+static int take_blob(void *arg, const uint8_t *data, size_t length, struct kf_err *err)
+{
+    struct verifying *v = arg;
+    int rc;
+
+    digest_beside(&v->blob, data, length);
+    rc = take_piece(v, data, length, err);
+    if (digest_wait(&v->blob, rc == 0 ? err : NULL) != 0)
+        rc = -1;
+    if (rc == 0 && v->opts->progress)
+        v->opts->progress(v->opts->arg, length);
+    return rc;
 }
 
 /* ---- what follows the chunks ---- */
@@ -193,7 +260,10 @@ static int check_end_mark(struct verifying *v, const uint8_t *data, size_t lengt
         lose_stream(v);
         return 0;
     }
-    return take_stream(v, zeros, sizeof(zeros), err);
+    if (v->diff.hasher)
+        digest_beside(&v->diff, zeros, sizeof(zeros));
+    check_archive(v, zeros, sizeof(zeros));
+    return 0;
 }
 
 static bool check_seek_entries(const struct verifying *v,
@@ -289,8 +359,7 @@ static int prepare_toc(struct verifying *v, struct kf_err *err)
     if (layer->toc.toc.carrier != KF_CARRIER_TAR_ZSTD)
         return 0;
     v->decoder = kf_frame_decoder_new(err);
-    v->diff = v->decoder ? kf_hasher_new(err) : NULL;
-    return v->diff ? 0 : -1;
+    return v->decoder ? digesting_init(&v->diff, err) : -1;
 }
 
 static int prepare(struct verifying *v, struct kf_err *err)
@@ -298,8 +367,8 @@ static int prepare(struct verifying *v, struct kf_err *err)
     struct kf_layer *layer = v->layer;
     uint64_t stream_size = layer->table.stream_size;
 
-    v->blob = kf_hasher_new(err);
-    if (!v->blob || (layer->has_toc && prepare_toc(v, err) != 0))
+    if (digesting_init(&v->blob, err) != 0 ||
+        (layer->has_toc && prepare_toc(v, err) != 0))
         return -1;
     if (!is_archive(layer))
         return 0;
@@ -316,12 +385,13 @@ static int compare_digests(struct verifying *v, struct kf_err *err)
     struct kf_digest blob, diff;
     char text[KF_DIGEST_TEXT_SIZE];
 
-    if (kf_hasher_finish(v->blob, &blob, err) != 0)
+    if (kf_hasher_finish(v->blob.hasher, &blob, err) != 0)
         return -1;
     if (!kf_digest_equal(&blob, &v->layer->digest))
         report(v, "the blob's digest is %s", kf_digest_format(&blob, text));
     diff = blob;
-    if (v->diff && kf_hasher_finish(v->diff, &diff, err) != 0)
+    if (v->diff.hasher && (digest_wait(&v->diff, err) != 0 ||
+                           kf_hasher_finish(v->diff.hasher, &diff, err) != 0))
         return -1;
     if (v->opts->diff_id && !v->stream_lost && !kf_digest_equal(&diff, v->opts->diff_id))
         report(v,
@@ -350,8 +420,8 @@ int kf_layer_verify(struct kf_layer *layer, const struct kf_verify_opts *opts,
     struct verifying v = {.layer = layer, .opts = opts};
     int rc = run(&v, err);
 
-    kf_hasher_free(v.blob);
-    kf_hasher_free(v.diff);
+    digesting_fini(&v.blob);
+    digesting_fini(&v.diff);
     kf_tar_check_free(v.tar);
     kf_chunk_map_fini(&v.map);
     kf_frame_decoder_free(v.decoder);
