@@ -29,7 +29,8 @@ const struct kf_option kf_option_table[] = {
     {"min-free", 0, KF_OPT_PERCENT, "PERCENT", FIELD(min_free_percent), READING, "10%",
      NULL, "of the cache's file system stays free"},
     {"prefetch", 0, KF_OPT_TEXT, "WHAT", FIELD(prefetch), KF_V_MOUNT, "auto", "none|auto",
-     "what is fetched unasked; as yet, both do what sequential readers need next"},
+     "what is fetched unasked: auto also checks archives against their tables of "
+     "contents"},
     {"connections", 0, KF_OPT_COUNT, "N", FIELD(connections), OPENING, "8", NULL,
      "requests to a registry at the same time"},
     {"read-timeout", 0, KF_OPT_DURATION, "TIME", FIELD(read_timeout_ns), OPENING, "5m",

@@ -33,6 +33,7 @@ int kf_verb_mount(const struct kf_options *options)
         mount.log_level = KF_LOG_INFO;
     mount.log_format =
         strcmp(options->log_format, "json") == 0 ? KF_LOG_JSON : KF_LOG_TEXT;
+    mount.check = strcmp(options->prefetch, "none") != 0;
     mount.readahead_bytes = (uint32_t)options->readahead_bytes;
     kf_kit_from_options(&mount.kit, options);
     mount.kit.ref = ref;

@@ -66,9 +66,10 @@ void kf_feed_unref(
  * NULL and `cancelled` false. When `done` has run it may be used again as it is, with
  * another range; once cancelled it stays so. */
 struct kf_read {
-    uint64_t offset;     /* in the object */
-    size_t length;       /* 1 byte to 1 MiB, inside the object */
-    int64_t deadline_ns; /* 0: the fetch's own */
+    uint64_t offset;         /* in the object */
+    size_t length;           /* 1 byte to 1 MiB, inside the object */
+    int64_t deadline_ns;     /* 0: the fetch's own */
+    enum kf_urgency urgency; /* 0: KF_DEMAND */
     /* Runs exactly once, no lock held, on a work-queue thread or on the caller's own
      * before kf_feed_read returns. `data` (length bytes) is valid only during the call;
      * on failure it is NULL and `err` tells why. The read may be freed in it. */

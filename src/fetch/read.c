@@ -161,7 +161,7 @@ static void post_locked(struct kf_read *read)
     read->posted = true;
     read->job.run = run;
     fetch->busy++;
-    kf_workq_submit(fetch->opts.workq, &read->job, KF_DEMAND);
+    kf_workq_submit(fetch->opts.workq, &read->job, read->urgency);
 }
 
 /* Nothing is missing any more: true when the caller is to answer with the bytes. */
@@ -318,9 +318,9 @@ static int look_up_locked(struct kf_read *read, struct kf_block **blocks,
         if (!flight && kf_object_has(feed->object, first + i))
             continue; /* written since; or never gone */
         if (flight)
-            kf_flight_raise_locked(flight, KF_DEMAND);
+            kf_flight_raise_locked(flight, read->urgency);
         else
-            flight = kf_flight_new_locked(feed, first + i, KF_DEMAND);
+            flight = kf_flight_new_locked(feed, first + i, read->urgency);
         if (!flight)
             return kf_fail(err, KF_E_NOMEM, "no memory for a fetch");
         join_locked(read, i, flight);

@@ -32,7 +32,8 @@
 #define DEFAULT_READAHEAD (UINT32_C(1) << 20)
 #define DEFAULT_READ_TIMEOUT (300 * KF_NS_PER_S)
 #define READAHEAD_WAIT (2 * KF_NS_PER_S)
-#define KERNEL_READAHEAD_KIB 128u /* what it is when nobody raises it */
+#define CHECK_NS (2 * KF_NS_PER_S) /* what is checked waits for the first readers */
+#define KERNEL_READAHEAD_KIB 128u  /* what it is when nobody raises it */
 #define MIN_JOBS 2
 #define MAX_JOBS 8
 
@@ -212,12 +213,23 @@ static uint32_t set_readahead(void *arg, uint32_t wanted_kib)
 static void *control_main(void *arg)
 {
     struct worker *worker = arg;
+    int64_t check_ns = worker->opts->check ? kf_deadline_ns(CHECK_NS) : KF_NO_DEADLINE;
     struct kf_msg msg;
+    struct kf_err err;
 
-    while (kf_channel_receive(worker->channel, KF_MSG_BIT(KF_MSG_DETACHED),
-                              KF_NO_DEADLINE, &msg, NULL, NULL) == 1)
-        kf_reads_drain(worker->view.reads);
-    return NULL; /* the keeper is gone: the mount is served all the same */
+    for (;;) {
+        int got = kf_channel_receive(worker->channel, KF_MSG_BIT(KF_MSG_DETACHED),
+                                     check_ns, &msg, NULL, &err);
+
+        if (got == 1) {
+            kf_reads_drain(worker->view.reads);
+        } else if (got < 0 && err.kind == KF_E_TIMEOUT) {
+            kf_kit_check(worker->view.kit);
+            check_ns = KF_NO_DEADLINE;
+        } else {
+            return NULL; /* the keeper is gone: the mount is served all the same */
+        }
+    }
 }
 
 static int start(struct worker *worker, struct kf_err *err)

@@ -309,6 +309,12 @@ size_t kf_kit_layer_count(const struct kf_kit *kit)
     return kit->layer_count;
 }
 
+void kf_kit_check(struct kf_kit *kit)
+{
+    for (size_t i = 0; i < kit->layer_count; i++)
+        kf_layer_check(kit->layers[i].layer);
+}
+
 struct kf_source *kf_kit_toc_blob(const struct kf_kit *kit, size_t index,
                                   struct kf_digest *ret)
 {

@@ -61,6 +61,9 @@ struct kf_kit_layer {
 size_t kf_kit_layer_count(const struct kf_kit *kit);
 const struct kf_kit_layer *kf_kit_layer(const struct kf_kit *kit, size_t index);
 
+/* Begins what is checked in the background (kf_layer_check), for all layers. */
+void kf_kit_check(struct kf_kit *kit);
+
 /* Blobs that hold tables of contents of other layers: a source over each, borrowed; NULL
  * beyond the last. */
 struct kf_source *kf_kit_toc_blob(const struct kf_kit *kit, size_t index,

@@ -236,11 +236,20 @@ void kf_file_start(struct kf_file *file, struct kf_read *read)
     kf_feed_unref(feed);
 }
 
+static bool has_failed(const struct kf_layer *layer)
+{
+    return __atomic_load_n(&layer->failed, __ATOMIC_ACQUIRE);
+}
+
 void kf_file_read(struct kf_file *file, struct kf_read *read)
 {
     struct kf_feed *feed;
 
     assert(inside(file, read->offset, read->length));
+    if (has_failed(file->layer)) {
+        read->done(read, NULL, &file->layer->failure);
+        return;
+    }
     feed = kf_slot_feed_or_wait(file->slot, file, read);
     if (!feed)
         return;
@@ -269,6 +278,10 @@ ssize_t kf_file_read_now(struct kf_file *file, void *data, size_t length, uint64
     ssize_t got;
 
     assert(inside(file, offset, length));
+    if (has_failed(file->layer)) {
+        kf_feed_unref(feed);
+        return -1;
+    }
     got = feed ? kf_feed_read_now(feed, data, length, file->base + offset) : -1;
     if (got >= 0) {
         ahead = see(file, feed, offset, length, false);

@@ -24,7 +24,7 @@ static void next_part(struct kf_gather *gather)
         end = kf_object_chunk_offset(object, first + KF_READ_CHUNKS);
         if (first >= gather->wanted) {
             gather->wanted = first + kf_min_u64(left, WANTED_CHUNKS);
-            kf_feed_want(gather->feed, first, gather->wanted - first, KF_DEMAND);
+            kf_feed_want(gather->feed, first, gather->wanted - first, gather->urgency);
         }
     }
     /* The rest is as the part before left it: cancelled is cancelled, and the deadline is
@@ -72,6 +72,7 @@ static void part_done(struct kf_read *part, const void *data, const struct kf_er
 bool kf_gather_start(struct kf_gather *gather)
 {
     gather->part.deadline_ns = gather->deadline_ns;
+    gather->part.urgency = gather->urgency;
     gather->part.done = part_done;
     return go_on(gather);
 }

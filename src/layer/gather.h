@@ -20,6 +20,7 @@ struct kf_gather {
     uint64_t length;      /* > 0, inside the object */
     uint8_t *bytes;       /* of that length */
     int64_t deadline_ns;  /* 0: the fetch's own */
+    enum kf_urgency urgency;
     /* On a work-queue thread, no lock held; may free it. */
     void (*done)(struct kf_gather *gather);
     /* How it ended. */

@@ -58,6 +58,12 @@ void kf_layer_close(struct kf_layer *layer); /* files must be put; NULL is fine 
 const struct kf_table *kf_layer_table(const struct kf_layer *layer);
 const struct kf_digest *kf_layer_digest(const struct kf_layer *layer);
 
+/* Reads the headers of an archive with a TOC at the lowest urgency and compares them with
+ * the TOC (docs/formats/layer.md section 7, rule 5). When they disagree every read of the
+ * layer fails from then on. What cannot be read now is left unchecked. Does not wait; it
+ * has ended when the fetch queue has stopped. At most once a layer. */
+void kf_layer_check(struct kf_layer *layer);
+
 /* The TOC, or NULL; borrowed. */
 const struct kf_toc *kf_layer_toc(const struct kf_layer *layer);
 /* Blocking, for tools: all chunks of a layer with a TOC, in order; yours to fini. */

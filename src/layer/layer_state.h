@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "base/digest.h"
+#include "base/err.h"
 #include "layer/slot.h"
 #include "layer/table.h"
 #include "layer/toc_open.h"
@@ -31,6 +32,9 @@ struct kf_layer {
     struct kf_opened_toc toc;
     uint64_t *rest_offsets; /* with a TOC: where each slice begins in the remainder */
     uint64_t rest_size, rest_chunks;
+
+    bool failed; /* atomic: archive and TOC disagree; `failure` says how */
+    struct kf_err failure;
 
     pthread_mutex_t lock;     /* guards what follows; taken before a feed's */
     struct kf_file **files;   /* by entry: those that somebody reads */

@@ -181,8 +181,10 @@ static void loaded(struct kf_map_load *load, const struct kf_err *err)
 
         next = waiting->next;
         free(waiting);
-        if (feed)
+        if (feed && file)
             kf_file_start(file, read);
+        else if (feed)
+            kf_feed_read(feed, read);
         else
             read->done(read, NULL, &failure); /* may free it, and put its file */
     }

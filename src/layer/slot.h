@@ -46,7 +46,8 @@ int kf_slot_open(struct kf_slot *slot, struct kf_err *err);
 struct kf_feed *kf_slot_feed(struct kf_slot *slot);
 
 /* The same for a read that waits, if it must, until there is one: then it is started by
- * kf_file_start, or told the failure by its `done`. NULL: it was kept, or has failed. */
+ * kf_file_start (without a file: as a read of the object), or told the failure by its
+ * `done`. NULL: it was kept, or has failed. */
 struct kf_feed *kf_slot_feed_or_wait(struct kf_slot *slot, struct kf_file *file,
                                      struct kf_read *read);
 

@@ -109,22 +109,21 @@ static int check_entry(struct kf_tar_check *check, const struct kf_tar_result *f
     return 0;
 }
 
-/* Steps until the decoder wants bytes that are not here. */
-static int decode(struct kf_tar_check *check, struct kf_err *err)
+int kf_tar_check_look(struct kf_tar_check *check, const uint8_t *window, uint64_t offset,
+                      size_t length, uint64_t *ret_offset, uint64_t *ret_length,
+                      struct kf_err *err)
 {
     for (;;) {
         struct kf_tar_result found = {0};
 
-        switch (kf_tar_next(&check->decoder, check->window, check->need_offset,
-                            check->have, &found, err)) {
+        switch (kf_tar_next(&check->decoder, window, offset, length, &found, err)) {
         case KF_TAR_END:
             check->at_end = true;
             return 0;
         case KF_TAR_NEED:
-            check->need_offset = found.need_offset;
-            check->need_length = found.need_length;
-            check->have = 0;
-            return 0;
+            *ret_offset = found.need_offset;
+            *ret_length = found.need_length;
+            return 1;
         case KF_TAR_ENTRY:
             if (check_entry(check, &found, err) != 0)
                 return -1;
@@ -156,8 +155,10 @@ static int want(struct kf_tar_check *check, struct kf_err *err)
     uint64_t offset = check->need_offset;
     size_t have = check->have;
 
-    if (decode(check, err) != 0)
+    if (kf_tar_check_look(check, check->window, offset, have, &check->need_offset,
+                          &check->need_length, err) < 0)
         return -1;
+    check->have = 0;
     if (check->at_end)
         return 0;
     if (check->need_offset < check->position &&
@@ -204,7 +205,7 @@ int kf_tar_check_end(struct kf_tar_check *check, struct kf_err *err)
     const char *name;
     size_t length;
 
-    if (!check->at_end && check->position > 0)
+    if (!check->at_end && check->position > 0) /* pushed, and not to its end */
         return kf_fail(err, KF_E_CORRUPT, "the archive ends in an entry");
     if (check->seen_count == check->expected->count)
         return 0;

@@ -18,6 +18,12 @@ struct kf_tar_check *kf_tar_check_new(const struct kf_table *expected,
                                       uint64_t stream_size, struct kf_err *err);
 void kf_tar_check_free(struct kf_tar_check *check);
 
+/* Looks at a window of the stream: 1 when it needs another one, which it names; 0 at the
+ * archive's end; -1 when they disagree or nothing can be read there. Not with push. */
+int kf_tar_check_look(struct kf_tar_check *check, const uint8_t *window, uint64_t offset,
+                      size_t length, uint64_t *ret_offset, uint64_t *ret_length,
+                      struct kf_err *err);
+
 /* After a failure only free is left. */
 int kf_tar_check_push(struct kf_tar_check *check, const uint8_t *data, size_t length,
                       struct kf_err *err);

@@ -201,6 +201,7 @@ struct test_read *read_start_on(struct rig *rig, struct kf_feed *feed, uint64_t 
     memset(&test->read, 0xa5, sizeof(test->read));
     test->read.feed = NULL;
     test->read.cancelled = false;
+    test->read.urgency = KF_DEMAND;
     test->read.offset = offset;
     test->read.length = length;
     test->read.deadline_ns = deadline_ns;
