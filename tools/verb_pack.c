@@ -22,7 +22,7 @@
 #define INTERRUPTED 130
 #define CHECKED_LAYER (UINT64_C(1) << 30) /* docs/formats/layer.md section 7, rule 5 */
 
-static volatile sig_atomic_t interrupted;
+static int interrupted; /* atomic */
 
 struct packer {
     const struct kf_options *options;
@@ -33,7 +33,7 @@ struct packer {
 static void on_signal(int number)
 {
     (void)number;
-    interrupted = 1;
+    __atomic_store_n(&interrupted, 1, __ATOMIC_RELAXED);
 }
 
 /* What was begun is taken back; a second signal ends us at once. A file that may not grow
@@ -50,7 +50,7 @@ static void catch_signals(void)
 static bool is_stopped(void *arg)
 {
     (void)arg;
-    return interrupted != 0;
+    return __atomic_load_n(&interrupted, __ATOMIC_RELAXED) != 0;
 }
 
 static void warn(void *arg, const char *line)
@@ -270,6 +270,7 @@ static int pack_to(struct kf_packed *ret, const struct kf_ref *ref, struct packe
 
     if (pack_options(&pack, options, packer, err) != 0)
         return -1;
+    pack.output = ref->where == KF_REF_LAYOUT ? ref->dir : NULL;
     opts.workq = kf_workq_new(2, err);
     if (!opts.workq)
         return -1;
@@ -308,5 +309,5 @@ int kf_verb_pack(const struct kf_options *options)
     if (rc == 0)
         return 0;
     (void)kf_report("pack", options->args[0], &err);
-    return interrupted ? INTERRUPTED : kf_err_exit_code(&err);
+    return is_stopped(NULL) ? INTERRUPTED : kf_err_exit_code(&err);
 }

@@ -328,8 +328,7 @@ static bool has_body(const struct kf_exchange *exchange)
 
 static size_t take_from_memory(struct kf_exchange *exchange, void *data, size_t size)
 {
-    size_t left = exchange->send_length - exchange->send_at;
-    size_t take = left < size ? left : size;
+    size_t take = (size_t)kf_min_u64(exchange->send_length - exchange->send_at, size);
 
     if (take > 0)
         memcpy(data, (const uint8_t *)exchange->send + exchange->send_at, take);
@@ -338,10 +337,25 @@ static size_t take_from_memory(struct kf_exchange *exchange, void *data, size_t 
     return take;
 }
 
+static size_t take_as_made(struct kf_exchange *exchange, void *data, size_t size)
+{
+    uint64_t length = exchange->send_length;
+    uint64_t left = length > 0 ? length - exchange->send_at : UINT64_MAX;
+    size_t taken = exchange->read(exchange, data, (size_t)kf_min_u64(size, left));
+
+    if (taken == KF_HTTP_LATER) {
+        exchange->paused = true;
+        return CURL_READFUNC_PAUSE;
+    }
+    exchange->send_at += taken;
+    exchange->all_sent = length > 0 ? exchange->send_at == length : taken == 0;
+    /* Less than was announced: nobody must take it for the whole. */
+    return taken == 0 && !exchange->all_sent ? CURL_READFUNC_ABORT : taken;
+}
+
 static size_t on_read(char *data, size_t size, size_t count, void *arg)
 {
     struct kf_exchange *exchange = arg;
-    size_t taken;
 
     exchange->progress_ns = kf_now_ns();
     if (exchange->head_over) {
@@ -349,15 +363,8 @@ static size_t on_read(char *data, size_t size, size_t count, void *arg)
             (void)refuse(exchange, "it answered before it had everything");
         return CURL_READFUNC_ABORT;
     }
-    if (!exchange->read)
-        return take_from_memory(exchange, data, size * count);
-    taken = exchange->read(exchange, data, size * count);
-    if (taken == KF_HTTP_LATER) {
-        exchange->paused = true;
-        return CURL_READFUNC_PAUSE;
-    }
-    exchange->all_sent = taken == 0;
-    return taken;
+    return exchange->read ? take_as_made(exchange, data, size * count)
+                          : take_from_memory(exchange, data, size * count);
 }
 
 /* curl begins again on another connection when one that was open turns out to be dead. */
@@ -470,8 +477,9 @@ static int set_method(struct kf_exchange *exchange)
     /* These only store what they are given. Without a length curl sends chunks. */
     (void)curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
     (void)curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
-                           exchange->read ? (curl_off_t)-1
-                                          : (curl_off_t)exchange->send_length);
+                           exchange->read && exchange->send_length == 0
+                               ? (curl_off_t)-1
+                               : (curl_off_t)exchange->send_length);
     (void)curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
     (void)curl_easy_setopt(easy, CURLOPT_READDATA, exchange);
     (void)curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);

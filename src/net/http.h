@@ -13,9 +13,9 @@
  * encoded body, a wrong range or size is KF_HTTP_BAD.
  *
  * The other methods take every 2xx. POST, PUT and PATCH carry a body: from memory, its
- * length announced; or as it is made, its length unknown to all (chunked). "Expect:
- * 100-continue" is never sent. An answer that comes before the whole body went out ends
- * the exchange: with its status when that is a refusal, else as KF_HTTP_BAD.
+ * length announced; or as it is made, its length announced or unknown to all (chunked).
+ * "Expect: 100-continue" is never sent. An answer that comes before the whole body went
+ * out ends the exchange: with its status when that is a refusal, else as KF_HTTP_BAD.
  *
  * An exchange is embedded in its owner's struct and belongs to the loop from submit until
  * `ended` begins to run.
@@ -94,11 +94,12 @@ struct kf_exchange {
     /* POST, PUT and PATCH only. */
     const char *content_type; /* NULL: no such header */
     const void *send;         /* the body; NULL where that has no bytes */
-    size_t send_length;
+    uint64_t send_length;     /* with `read` 0: not known */
     /* Instead of `send`: puts at most `size` bytes into `data` and returns how many, 0 at
-     * the end; KF_HTTP_LATER when there are none yet: kf_loop_resume asks again. The time
-     * until then is no stall, and that the peer left may show only then. It may change
-     * `stall_ns`. Loop thread, no lock held. The bytes are given once, so set
+     * the end, which is not asked for when `send_length` is known and must not come
+     * before that; KF_HTTP_LATER when there are none yet: kf_loop_resume asks again. The
+     * time until then is no stall, and that the peer left may show only then. It may
+     * change `stall_ns`. Loop thread, no lock held. The bytes are given once, so set
      * fresh_connection: one that was open before may lose some. */
     size_t (*read)(struct kf_exchange *exchange, void *data, size_t size);
     enum kf_urgency urgency;
@@ -128,7 +129,7 @@ struct kf_exchange {
     bool head_over;
     uint64_t skip;   /* body bytes before the range */
     uint64_t expect; /* ranged: bytes that this answer has for us */
-    size_t send_at;
+    uint64_t send_at;
     bool all_sent; /* curl has all of the body, or there is none */
     char curl_text[256];
 

@@ -10,6 +10,7 @@
 
 #define CALL_TRIES 4u
 #define CALL_TIMEOUT_NS (30 * KF_NS_PER_S)
+#define ASK_NS (100 * KF_NS_PER_MS)
 
 static int on_write(struct kf_exchange *exchange, const uint8_t *data, size_t length)
 {
@@ -28,7 +29,28 @@ static void on_ended(struct kf_exchange *exchange)
     (void)pthread_mutex_unlock(&call->lock);
 }
 
-/* The loop bounds it by the exchange's deadline. */
+/* The loop bounds it by the exchange's deadline. Where somebody may say stop, he is asked
+ * now and then: what sees it may be a signal handler, which cannot wake us. */
+static void wait_ended(struct kf_call *call)
+{
+    struct kf_registry *registry = call->registry;
+    int64_t ask_ns = call->stoppable && registry->stopped ? ASK_NS : 0;
+
+    (void)pthread_mutex_lock(&call->lock);
+    while (!call->ended) {
+        if (kf_cond_wait_until(&call->cond, &call->lock,
+                               ask_ns > 0 ? kf_deadline_ns(ask_ns) : KF_NO_DEADLINE) == 0)
+            continue;
+        (void)pthread_mutex_unlock(&call->lock);
+        if (registry->stopped(registry->stopped_arg)) {
+            kf_loop_cancel(registry->loop, &call->exchange);
+            ask_ns = 0;
+        }
+        (void)pthread_mutex_lock(&call->lock);
+    }
+    (void)pthread_mutex_unlock(&call->lock);
+}
+
 static void run_once(struct kf_call *call)
 {
     bool home = kf_hops_is_home(&call->hops);
@@ -40,10 +62,7 @@ static void run_once(struct kf_call *call)
     call->exchange.if_none_match = home ? call->if_none_match : NULL;
     call->ended = false;
     kf_loop_submit(call->registry->loop, &call->exchange);
-    (void)pthread_mutex_lock(&call->lock);
-    while (!call->ended)
-        (void)pthread_cond_wait(&call->cond, &call->lock);
-    (void)pthread_mutex_unlock(&call->lock);
+    wait_ended(call);
 }
 
 /* 1: run again; 0: this answer is the last; -1: failed. */
@@ -85,7 +104,8 @@ static int after(struct kf_call *call, unsigned *failures, struct kf_err *err)
 int kf_call_init(struct kf_call *call, struct kf_registry *registry, char *url,
                  int64_t deadline_ns, struct kf_buf *body, struct kf_err *err)
 {
-    *call = (struct kf_call){.max_tries = CALL_TRIES, .registry = registry, .body = body};
+    *call = (struct kf_call){
+        .max_tries = CALL_TRIES, .stoppable = true, .registry = registry, .body = body};
     kf_http_init(&call->exchange);
     call->exchange.body_limit = body->limit;
     call->exchange.urgency = KF_DEMAND;
@@ -93,7 +113,7 @@ int kf_call_init(struct kf_call *call, struct kf_registry *registry, char *url,
     call->exchange.write = on_write;
     call->exchange.ended = on_ended;
     (void)pthread_mutex_init(&call->lock, NULL); /* default attributes: cannot fail */
-    (void)pthread_cond_init(&call->cond, NULL);
+    (void)kf_cond_init(&call->cond);
     return kf_hops_init(&call->hops, url, err);
 }
 

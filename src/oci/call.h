@@ -20,7 +20,8 @@ struct kf_call {
     struct kf_exchange exchange;
     unsigned max_tries;                 /* 4; the owner may change it */
     const char *accept, *if_none_match; /* for the registry's own host; NULL: none */
-    struct kf_hops hops;                /* where the answer came from */
+    bool stoppable;      /* true; the owner may change it: by the registry's `stopped` */
+    struct kf_hops hops; /* where the answer came from */
 
     /* Private. */
     struct kf_registry *registry;

@@ -25,6 +25,10 @@ struct kf_registry {
     char *repository;  /* for messages */
     int refs;          /* atomic */
     int ignores_range; /* atomic; said once */
+    /* Ends what waits for an answer, with KF_E_CANCELLED; asked by those who wait. NULL:
+     * nobody. Set before the first request. */
+    bool (*stopped)(void *arg);
+    void *stopped_arg;
 };
 
 struct kf_registry *kf_registry_ref(struct kf_registry *registry);

@@ -13,6 +13,7 @@
 #include "oci/call.h"
 #include "oci/dest.h"
 #include "oci/media.h"
+#include "oci/push.h"
 #include "oci/registry.h"
 #include "oci/upload.h"
 
@@ -33,12 +34,19 @@ static struct repository *repository_of(struct kf_dest *dest)
 static int has(struct kf_dest *dest, const struct kf_digest *digest, uint64_t size,
                struct kf_err *err)
 {
-    return kf_registry_has(repository_of(dest)->registry, digest, size, err);
+    return kf_push_has(repository_of(dest)->registry, digest, size, err);
 }
 
 static struct kf_dest_blob *begin(struct kf_dest *dest, struct kf_err *err)
 {
     return kf_upload_begin(repository_of(dest)->registry, err);
+}
+
+static bool is_stopped(void *arg)
+{
+    const struct kf_dest *dest = arg;
+
+    return dest->stopped && dest->stopped(dest->stopped_arg);
 }
 
 /* The digest that the registry computed, where it names one of our kind. */
@@ -81,7 +89,7 @@ static int put_manifest(struct kf_dest *dest, const void *json, size_t length,
     call.exchange.send_length = length;
     call.exchange.stall_ns = STALL_NS;
     if (kf_call_run(&call, err) != 0) {
-        (void)kf_upload_refused(err, &call.exchange);
+        (void)kf_push_refused(err, &call.exchange);
         return kf_fail_wrap(err, "cannot put manifest '%s'", text);
     }
     return check_answer(&call.exchange, digest, registry->host, err);
@@ -112,11 +120,15 @@ int kf_repository_create(struct kf_dest **ret, const struct kf_ref *ref,
     }
     repository->dest.ops = &repository_ops;
     repository->dest.kind = "the registry";
+    repository->dest.gains_by_many = true;
+    repository->dest.wants_size = kf_push_wants_size(ref->registry);
     if (kf_registry_open(&origin, ref, opts, err) != 0) {
         close_repository(&repository->dest);
         return -1;
     }
     repository->registry = kf_container_of(origin, struct kf_registry, origin);
+    repository->registry->stopped = is_stopped;
+    repository->registry->stopped_arg = &repository->dest;
     *ret = &repository->dest;
     return 0;
 }

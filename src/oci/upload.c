@@ -10,13 +10,13 @@
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "net/header.h"
 #include "net/http.h"
 #include "net/loop.h"
 #include "net/retry.h"
 #include "net/url.h"
 #include "oci/call.h"
 #include "oci/dest.h"
+#include "oci/push.h"
 #include "oci/registry.h"
 
 #define BLOB_TYPE "application/octet-stream"
@@ -29,6 +29,7 @@
  * before it may only now pass it on. */
 #define CLOSE_NS (600 * KF_NS_PER_S)
 #define CANCEL_NS (5 * KF_NS_PER_S)
+#define ASK_NS (100 * KF_NS_PER_MS)
 
 /*
  * The ring holds the bytes [taken, written) of the blob; byte n lies at n modulo its
@@ -40,17 +41,19 @@ struct upload {
     struct kf_registry *registry;
     uint8_t *ring; /* KF_UPLOAD_HELD_BYTES */
     struct kf_hops session;
+    char *closing;               /* the session's URL with the digest */
     unsigned failures;           /* of PUTs */
     int64_t delay_ns;            /* before the next request */
-    bool streaming;              /* the PATCH was submitted */
-    struct kf_exchange exchange; /* the PATCH */
+    bool streaming;              /* the stream was submitted */
+    bool stopped;                /* it was cancelled because somebody said so */
+    struct kf_exchange exchange; /* the stream: PATCH, or PUT of a blob that is known */
     pthread_mutex_t lock;        /* guards the rest */
     pthread_cond_t cond;         /* taken moved, or it ended */
     uint64_t written, taken;
     bool over;    /* nothing more will be written */
     bool dropped; /* nor is the ring to be sent */
     bool starved; /* the network thread waits for bytes */
-    bool ended;   /* the PATCH has */
+    bool ended;   /* the stream has */
 };
 
 static struct upload *upload_of(struct kf_dest_blob *blob)
@@ -59,39 +62,6 @@ static struct upload *upload_of(struct kf_dest_blob *blob)
 }
 
 /* ---- what the requests share ---- */
-
-int kf_upload_refused(struct kf_err *err, const struct kf_exchange *exchange)
-{
-    static const char unknown_size[] =
-        "it does not take a blob whose size it is not told before: "
-        "pack without --push, and use 'kit push'";
-    static const struct {
-        int status;
-        enum kf_http_method method; /* GET: whichever it is */
-        const char *remedy;
-    } rows[] = {
-        {401, KF_HTTP_GET, "it wants a login, which is not supported yet"},
-        {403, KF_HTTP_GET, "check that you may write there, and that it exists"},
-        {404, KF_HTTP_POST, "some registries want a repository created before a push"},
-        {405, KF_HTTP_POST, "it takes no uploads: is it a mirror or a cache?"},
-        {405, KF_HTTP_PATCH, unknown_size},
-        {411, KF_HTTP_PATCH, unknown_size},
-        {413, KF_HTTP_GET, "it, or a proxy before it, takes no blobs of this size"},
-        {416, KF_HTTP_PATCH, unknown_size},
-        {501, KF_HTTP_PATCH, unknown_size},
-    };
-
-    if (!err || exchange->end != KF_HTTP_STATUS)
-        return -1;
-    for (size_t i = 0; i < KF_ARRAY_LEN(rows); i++) {
-        struct kf_err before = *err;
-
-        if (rows[i].status == exchange->status &&
-            (rows[i].method == KF_HTTP_GET || rows[i].method == exchange->method))
-            return kf_fail(err, before.kind, "%s; %s", before.message, rows[i].remedy);
-    }
-    return -1;
-}
 
 /* A request of this upload, to be run once. */
 static int request_init(struct kf_call *call, struct upload *upload, char *url,
@@ -106,38 +76,6 @@ static int request_init(struct kf_call *call, struct upload *upload, char *url,
     if (upload->delay_ns > 0)
         call->exchange.not_before_ns = kf_deadline_ns(upload->delay_ns);
     return 0;
-}
-
-int kf_registry_has(struct kf_registry *registry, const struct kf_digest *digest,
-                    uint64_t size, struct kf_err *err)
-{
-    char text[KF_DIGEST_TEXT_SIZE], *url;
-    kf_auto(kf_call_fini) struct kf_call call;
-    kf_auto(kf_buf_fini) struct kf_buf answer;
-    const struct kf_exchange *exchange = &call.exchange;
-    uint64_t length;
-
-    kf_buf_init(&answer, ANSWER_LIMIT);
-    if (asprintf(&url, "%s/blobs/%s", registry->base, kf_digest_format(digest, text)) < 0)
-        url = NULL;
-    if (kf_call_init(&call, registry, url, kf_call_deadline(registry), &answer, err) != 0)
-        return -1;
-    call.exchange.method = KF_HTTP_HEAD;
-    if (kf_call_run(&call, err) == 0) {
-        const char *value = exchange->fields[KF_HTTP_CONTENT_LENGTH];
-
-        return !value || (kf_header_length(&length, value, NULL) == 0 && length == size);
-    }
-    if (exchange->end != KF_HTTP_STATUS)
-        return -1;
-    /* A registry that looked sent us to where the content lies, with a URL that is signed
-     * for GET alone. */
-    if (call.hops.redirected &&
-        (exchange->status == 400 || exchange->status == 403 || exchange->status == 405))
-        return 1;
-    if (exchange->status == 404 || exchange->status == 405)
-        return 0; /* 405: no HEAD here; then it is sent again */
-    return kf_upload_refused(err, exchange);
 }
 
 /* POST; the session's place is in upload->session afterwards. */
@@ -155,7 +93,7 @@ static int open_session(struct upload *upload, struct kf_err *err)
         return -1;
     call.max_tries = TRIES;
     if (kf_call_run(&call, err) != 0)
-        return kf_upload_refused(err, &call.exchange);
+        return kf_push_refused(err, &call.exchange);
     upload->delay_ns = 0;
     if (!call.exchange.fields[KF_HTTP_LOCATION])
         return kf_fail(err, KF_E_MALFORMED,
@@ -178,19 +116,31 @@ static int64_t delay_after(const struct upload *upload, const struct kf_exchange
     return asked > own ? asked : own;
 }
 
+static int name_closing(struct upload *upload, const struct kf_digest *digest,
+                        struct kf_err *err)
+{
+    const char *session = upload->session.url;
+    char text[KF_DIGEST_TEXT_SIZE];
+
+    free(upload->closing);
+    if (asprintf(&upload->closing, "%s%cdigest=%s", session,
+                 strchr(session, '?') ? '&' : '?', kf_digest_format(digest, text)) >= 0)
+        return 0;
+    upload->closing = NULL;
+    return kf_fail(err, KF_E_NOMEM, "no memory for an upload");
+}
+
 /* PUT with the digest: of what the ring holds, or behind a stream of nothing more. */
 static int put(struct upload *upload, const struct kf_digest *digest, struct kf_err *err)
 {
-    char text[KF_DIGEST_TEXT_SIZE], *url;
     kf_auto(kf_call_fini) struct kf_call call;
     kf_auto(kf_buf_fini) struct kf_buf answer;
-    const char *session = upload->session.url;
 
     kf_buf_init(&answer, ANSWER_LIMIT);
-    if (asprintf(&url, "%s%cdigest=%s", session, strchr(session, '?') ? '&' : '?',
-                 kf_digest_format(digest, text)) < 0)
-        url = NULL;
-    if (request_init(&call, upload, url, KF_HTTP_PUT, &answer, err) != 0)
+    if (name_closing(upload, digest, err) != 0)
+        return -1;
+    if (request_init(&call, upload, strdup(upload->closing), KF_HTTP_PUT, &answer, err) !=
+        0)
         return -1;
     call.exchange.content_type = BLOB_TYPE;
     /* On an old connection that dies curl sends it again, unasked: but a session takes it
@@ -200,13 +150,13 @@ static int put(struct upload *upload, const struct kf_digest *digest, struct kf_
         call.exchange.stall_ns = CLOSE_NS;
     } else {
         call.exchange.send = upload->ring;
-        call.exchange.send_length = (size_t)upload->written;
+        call.exchange.send_length = upload->written;
     }
     if (kf_call_run(&call, err) == 0)
         return 0;
     upload->failures++;
     upload->delay_ns = delay_after(upload, &call.exchange);
-    return kf_upload_refused(err, &call.exchange);
+    return kf_push_refused(err, &call.exchange);
 }
 
 /* ---- the stream ---- */
@@ -233,6 +183,8 @@ static size_t on_read(struct kf_exchange *exchange, void *data, size_t size)
         return 0;
     }
     memcpy(data, upload->ring + at, take);
+    if (upload->taken + take == exchange->send_length)
+        exchange->stall_ns = CLOSE_NS;
     (void)pthread_mutex_lock(&upload->lock);
     upload->taken += take;
     (void)pthread_cond_signal(&upload->cond);
@@ -262,9 +214,12 @@ static int start_stream(struct upload *upload, struct kf_err *err)
 
     if (open_session(upload, err) != 0)
         return -1;
-    exchange->url = upload->session.url;
+    if (upload->blob.is_known && name_closing(upload, &upload->blob.known, err) != 0)
+        return -1;
+    exchange->url = upload->blob.is_known ? upload->closing : upload->session.url;
     exchange->origin = upload->session.origin;
-    exchange->method = KF_HTTP_PATCH;
+    exchange->method = upload->blob.is_known ? KF_HTTP_PUT : KF_HTTP_PATCH;
+    exchange->send_length = upload->blob.known_size; /* 0: not known */
     exchange->content_type = BLOB_TYPE;
     exchange->fresh_connection = true;
     exchange->body_limit = ANSWER_LIMIT;
@@ -289,10 +244,12 @@ static int stream_failed(struct upload *upload, struct kf_err *err)
     kind = kf_retry_decide(&failure).kind;
     if (kind == KF_E_CORRUPT)
         kind = KF_E_REFUSED; /* 416: not about a range of ours */
+    if (kf_push_is_about_size(exchange))
+        kf_dest_set_wants_size(upload->blob.dest);
     if (err)
         kf_err_clear(err);
     (void)kf_registry_fail(err, kind, exchange, upload->session.origin);
-    return kf_upload_refused(err, exchange);
+    return kf_push_refused(err, exchange);
 }
 
 /* Tells the network thread of bytes in the ring, or of the end. */
@@ -310,6 +267,26 @@ static void publish(struct upload *upload, size_t length, bool over)
         kf_loop_resume(upload->registry->loop);
 }
 
+/* Lock held: waits for a signal, or the deadline (false). Where somebody may say stop, he
+ * is asked now and then: what sees it may be a signal handler, which cannot wake us. */
+static bool wait_locked(struct upload *upload, int64_t deadline_ns)
+{
+    struct kf_registry *registry = upload->registry;
+    int64_t ask_ns = kf_deadline_ns(ASK_NS);
+
+    if (upload->stopped || upload->dropped || !registry->stopped)
+        return kf_cond_wait_until(&upload->cond, &upload->lock, deadline_ns) == 0;
+    if (kf_cond_wait_until(&upload->cond, &upload->lock,
+                           deadline_ns < ask_ns ? deadline_ns : ask_ns) == 0)
+        return true;
+    (void)pthread_mutex_unlock(&upload->lock);
+    upload->stopped = registry->stopped(registry->stopped_arg);
+    if (upload->stopped)
+        kf_loop_cancel(registry->loop, &upload->exchange);
+    (void)pthread_mutex_lock(&upload->lock);
+    return deadline_ns >= ask_ns;
+}
+
 /* Room in one piece; 0: the stream is broken. Waits for as long as the network thread
  * lets it live. */
 static size_t wait_room(struct upload *upload)
@@ -318,7 +295,7 @@ static size_t wait_room(struct upload *upload)
 
     (void)pthread_mutex_lock(&upload->lock);
     while (!upload->ended && upload->written - upload->taken == KF_UPLOAD_HELD_BYTES)
-        (void)pthread_cond_wait(&upload->cond, &upload->lock);
+        (void)wait_locked(upload, KF_NO_DEADLINE);
     at = upload->written % KF_UPLOAD_HELD_BYTES;
     room = KF_UPLOAD_HELD_BYTES - (size_t)(upload->written - upload->taken);
     if (upload->ended)
@@ -348,15 +325,14 @@ static bool wait_ended(struct upload *upload, int64_t deadline_ns)
     bool ended;
 
     (void)pthread_mutex_lock(&upload->lock);
-    while (!upload->ended &&
-           kf_cond_wait_until(&upload->cond, &upload->lock, deadline_ns) == 0)
+    while (!upload->ended && wait_locked(upload, deadline_ns))
         ;
     ended = upload->ended;
     (void)pthread_mutex_unlock(&upload->lock);
     return ended;
 }
 
-/* Ends the PATCH; the session may have moved. */
+/* Ends the stream; after a PATCH the session may have moved. */
 static int end_stream(struct upload *upload, int64_t deadline_ns, struct kf_err *err)
 {
     publish(upload, 0, true);
@@ -366,7 +342,7 @@ static int end_stream(struct upload *upload, int64_t deadline_ns, struct kf_err 
     }
     if (upload->exchange.end != KF_HTTP_COMPLETE)
         return stream_failed(upload, err);
-    return upload->exchange.fields[KF_HTTP_LOCATION]
+    return !upload->blob.is_known && upload->exchange.fields[KF_HTTP_LOCATION]
                ? kf_hops_follow(&upload->session, &upload->exchange, err)
                : 0;
 }
@@ -380,6 +356,7 @@ static void upload_free(struct upload *upload)
     (void)pthread_cond_destroy(&upload->cond);
     (void)pthread_mutex_destroy(&upload->lock);
     kf_registry_unref(upload->registry);
+    free(upload->closing);
     free(upload->ring);
     free(upload);
 }
@@ -412,6 +389,10 @@ int kf_upload_write(struct kf_dest_blob *blob, const void *data, size_t length,
             upload->written += length;
             return 0;
         }
+        if (!blob->is_known && kf_dest_wants_size(blob->dest))
+            return kf_fail(err, KF_E_UNSUPPORTED,
+                           "'%s' wants to know a blob's size before",
+                           upload->registry->host);
         if (start_stream(upload, err) != 0)
             return kf_fail_wrap(err, "cannot upload a blob");
     }
@@ -424,7 +405,9 @@ int kf_upload_write(struct kf_dest_blob *blob, const void *data, size_t length,
 static int put_held(struct upload *upload, const struct kf_digest *digest,
                     struct kf_err *err)
 {
-    int has = kf_registry_has(upload->registry, digest, upload->written, err);
+    int has = upload->blob.is_known
+                  ? 0 /* that was asked before */
+                  : kf_push_has(upload->registry, digest, upload->written, err);
 
     if (has != 0)
         return has > 0 ? 0 : -1;
@@ -449,13 +432,32 @@ static int close_stream(struct upload *upload, const struct kf_digest *digest,
         bool again = kf_err_worth_retrying(err->kind) && upload->failures < TRIES;
         bool doubtful = upload->failures > 1 || kf_err_worth_retrying(err->kind);
 
-        if (doubtful &&
-            kf_registry_has(upload->registry, digest, upload->written, NULL) == 1)
+        if (doubtful && kf_push_has(upload->registry, digest, upload->written, NULL) == 1)
             return 0;
         if (!again)
             return -1;
     }
     return 0;
+}
+
+static int close_known(struct upload *upload, struct kf_err *err)
+{
+    if (end_stream(upload, KF_NO_DEADLINE, err) == 0)
+        return 0;
+    return kf_err_worth_retrying(err->kind) &&
+                   kf_push_has(upload->registry, &upload->blob.known, upload->written,
+                               NULL) == 1
+               ? 0
+               : -1;
+}
+
+static int commit(struct upload *upload, const struct kf_digest *digest,
+                  struct kf_err *err)
+{
+    if (!upload->streaming)
+        return put_held(upload, digest, err);
+    return upload->blob.is_known ? close_known(upload, err)
+                                 : close_stream(upload, digest, err);
 }
 
 int kf_upload_commit(struct kf_dest_blob *blob, const struct kf_digest *digest,
@@ -464,10 +466,8 @@ int kf_upload_commit(struct kf_dest_blob *blob, const struct kf_digest *digest,
     struct upload *upload = upload_of(blob);
     struct kf_err why = {0};
     char text[KF_DIGEST_TEXT_SIZE];
-    int rc = upload->streaming ? close_stream(upload, digest, &why)
-                               : put_held(upload, digest, &why);
 
-    if (rc == 0) {
+    if (commit(upload, digest, &why) == 0) {
         upload_free(upload);
         return 0;
     }
@@ -490,13 +490,14 @@ static void cancel_session(struct upload *upload)
     (void)pthread_mutex_lock(&upload->lock);
     upload->dropped = true;
     (void)pthread_mutex_unlock(&upload->lock);
-    if (!upload->over)
-        (void)end_stream(upload, deadline_ns, NULL);
+    if (!upload->over) /* a length that was announced leaves no good order */
+        (void)end_stream(upload, upload->blob.is_known ? 0 : deadline_ns, NULL);
     kf_buf_init(&answer, ANSWER_LIMIT);
     upload->delay_ns = 0;
     if (request_init(&call, upload, strdup(upload->session.url), KF_HTTP_DELETE, &answer,
                      NULL) != 0)
         return;
+    call.stoppable = false;
     call.exchange.deadline_ns = deadline_ns;
     (void)kf_call_run(&call, NULL);
 }

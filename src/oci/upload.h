@@ -4,8 +4,10 @@
  * as one PUT, which is tried again as often as it makes sense. A longer one is streamed
  * as docker pushes: POST, one PATCH with a chunked body, PUT with the digest; every
  * registry that docker pushes to takes that, while pieces with Content-Range are refused
- * by some. A stream that broke cannot be continued: the failure is of a kind that is
- * worth retrying (KF_E_UNREACHABLE), from the blob's first byte.
+ * by some. One whose digest and size are known is streamed as POST and one PUT that
+ * announces its length, which every registry takes. A stream that broke cannot be
+ * continued: the failure is of a kind that is worth retrying (KF_E_UNREACHABLE), from the
+ * blob's first byte.
  *
  * The functions are those of kf_dest_ops.
  */
@@ -18,7 +20,6 @@
 struct kf_dest_blob;
 struct kf_digest;
 struct kf_err;
-struct kf_exchange;
 struct kf_registry;
 
 #define KF_UPLOAD_HELD_BYTES (8u << 20)
@@ -30,11 +31,5 @@ int kf_upload_commit(struct kf_dest_blob *blob, const struct kf_digest *digest,
                      struct kf_err *err);
 /* Cancels the session at the registry, too, when that takes no longer than 5 s. */
 void kf_upload_abandon(struct kf_dest_blob *blob);
-
-/* 1: the registry has this blob; 0: it does not, or has one of another size. */
-int kf_registry_has(struct kf_registry *registry, const struct kf_digest *digest,
-                    uint64_t size, struct kf_err *err);
-/* Puts what can be done about a refusal behind the message of a request that writes. */
-int kf_upload_refused(struct kf_err *err, const struct kf_exchange *exchange);
 
 #endif

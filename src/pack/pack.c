@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -15,11 +16,6 @@
 #include "oci/manifest.h"
 #include "oci/media.h"
 #include "pack/packing.h"
-
-#define DEFAULT_CHUNK ((uint32_t)1 << 20)
-#define DEFAULT_LEVEL 3
-#define WEIGHTS_LEVEL 1
-#define LAYER_ATTEMPTS 3
 
 static void layer_fini(struct kf_packing_layer *layer)
 {
@@ -36,6 +32,8 @@ static void packing_fini(struct kf_packing *packing)
         free(packing->out[i].metadata);
         free(packing->out[i].toc);
     }
+    kf_dest_stop_when(packing->dest, NULL, NULL);
+    (void)pthread_mutex_destroy(&packing->lock);
     free(packing->layers);
     free(packing->out);
     kf_ignore_fini(&packing->ignore);
@@ -157,7 +155,8 @@ static enum kf_toc_carrier carrier_for(const struct kf_packing *packing,
                                                           : KF_CARRIER_TAR;
 }
 
-static void warn_of_tar(const struct kf_packing *packing, size_t entry, const char *why)
+void kf_packing_warn_of_tar(const struct kf_packing *packing, size_t entry,
+                            const char *why)
 {
     char line[512];
 
@@ -177,7 +176,8 @@ static void warn_of_carriers(const struct kf_packing *packing)
         is_compressed |= layer->carrier == KF_CARRIER_TAR_ZSTD;
         if (packing->opts->raw && !packing->opts->model_pack &&
             layer->carrier == KF_CARRIER_TAR)
-            warn_of_tar(packing, layer->entry, "raw is for a file with content");
+            kf_packing_warn_of_tar(packing, layer->entry,
+                                   "raw is for a file with content");
     }
     if (is_compressed)
         warn(packing,
@@ -187,9 +187,12 @@ static void warn_of_carriers(const struct kf_packing *packing)
 
 static int scan_layers(struct kf_packing *packing, struct kf_err *err)
 {
+    struct stat output;
+    bool has_output = packing->opts->output && stat(packing->opts->output, &output) == 0;
     struct kf_scan_opts opts = {.context_fd = packing->context_fd,
                                 .plan = &packing->plan,
                                 .ignore = &packing->ignore,
+                                .output = has_output ? &output : NULL,
                                 .warn = packing->opts->warn,
                                 .arg = packing->opts->arg};
 
@@ -214,120 +217,6 @@ static int scan_layers(struct kf_packing *packing, struct kf_err *err)
         packing->total += layer->scan.bytes;
     }
     warn_of_carriers(packing);
-    return 0;
-}
-
-/* ---- layers ---- */
-
-struct blob_sink {
-    const struct kf_pack_opts *opts;
-    struct kf_dest_blob *blob;
-};
-
-static int put_piece(void *arg, const void *data, size_t length, struct kf_err *err)
-{
-    const struct blob_sink *sink = arg;
-
-    if (sink->opts->stopped && sink->opts->stopped(sink->opts->arg))
-        return kf_fail(err, KF_E_CANCELLED, "interrupted");
-    return kf_dest_write(sink->blob, data, length, err);
-}
-
-static void note_progress(void *arg, uint64_t bytes)
-{
-    struct kf_packing *packing = arg;
-
-    /* Headers and padding are counted by the writer, but not in what there is to do. */
-    packing->done = kf_min_u64(packing->done + bytes, packing->total);
-    packing->opts->progress(packing->opts->arg, packing->path, packing->done,
-                            packing->total);
-}
-
-static bool has_toc(const struct kf_packing *packing, enum kf_toc_carrier carrier)
-{
-    /* A ModelPack config has a diffId for each layer: no room for one of TOCs. */
-    return !packing->opts->no_toc &&
-           (carrier == KF_CARRIER_TAR_ZSTD || !packing->opts->model_pack);
-}
-
-static int write_once(struct kf_packing *packing, struct kf_packing_layer *layer,
-                      struct kf_err *err)
-{
-    const struct kf_pack_opts *opts = packing->opts;
-    struct kf_dest_blob *blob = kf_dest_begin(packing->dest, err);
-    /* A raw blob holds its file without the folders above it. */
-    uint32_t skipped = layer->carrier == KF_CARRIER_RAW ? layer->scan.count - 1 : 0;
-    const struct kf_pack_reader reader = {kf_scan_read, &packing->context_fd};
-    struct blob_sink out = {opts, blob};
-    const struct kf_pack_sink sink = {put_piece, &out};
-    const struct kf_writer_opts writer = {
-        .carrier = layer->carrier,
-        .chunk_size = opts->chunk_size ? opts->chunk_size : DEFAULT_CHUNK,
-        .level = opts->level ? opts->level : DEFAULT_LEVEL,
-        .weights_level = opts->level ? opts->level : WEIGHTS_LEVEL,
-        .threads = opts->threads,
-        .no_toc = !has_toc(packing, layer->carrier),
-        .no_seek_table = opts->no_seek_table,
-        .progress = opts->progress ? note_progress : NULL,
-        .progress_arg = packing,
-    };
-
-    if (!blob)
-        return -1;
-    if (kf_write_layer(&layer->written, layer->scan.entries + skipped,
-                       layer->scan.count - skipped, &reader, &sink, &writer, err) != 0) {
-        kf_dest_abandon(blob);
-        return -1;
-    }
-    return kf_dest_commit(blob, &layer->written.digest, err);
-}
-
-static int write_layer(struct kf_packing *packing, struct kf_packing_layer *layer,
-                       struct kf_err *err)
-{
-    const char *path = packing->plan.entries[layer->entry].clean;
-    uint64_t done = packing->done;
-
-    packing->path = path;
-    for (unsigned attempt = 1; write_once(packing, layer, err) != 0; attempt++) {
-        kf_written_fini(&layer->written);
-        packing->done = done;
-        if (attempt == LAYER_ATTEMPTS || !kf_err_worth_retrying(err->kind))
-            return kf_fail_wrap(err, "layer '%s'", path);
-    }
-    packing->done = kf_min_u64(done + layer->scan.bytes, packing->total);
-    return 0;
-}
-
-/* kit finds raw layers by their digests, and cannot unpack two equal ones. */
-static bool equals_earlier_raw(const struct kf_packing *packing,
-                               const struct kf_packing_layer *layer)
-{
-    for (const struct kf_packing_layer *other = packing->layers; other < layer; other++)
-        if (other->carrier == KF_CARRIER_RAW &&
-            kf_digest_equal(&other->written.digest, &layer->written.digest))
-            return true;
-    return false;
-}
-
-static int write_layers(struct kf_packing *packing, struct kf_err *err)
-{
-    for (size_t i = 0; i < packing->layer_count; i++) {
-        struct kf_packing_layer *layer = &packing->layers[i];
-        const struct kf_plan_entry *entry = &packing->plan.entries[layer->entry];
-
-        if (write_layer(packing, layer, err) != 0)
-            return -1;
-        if (layer->carrier != KF_CARRIER_RAW || entry->kind == KF_ENTRY_MCP ||
-            !equals_earlier_raw(packing, layer))
-            continue;
-        warn_of_tar(packing, layer->entry, "kit cannot unpack two equal raw layers");
-        kf_written_fini(&layer->written);
-        layer->carrier = KF_CARRIER_TAR;
-        packing->done -= kf_min_u64(packing->done, layer->scan.bytes);
-        if (write_layer(packing, layer, err) != 0)
-            return -1;
-    }
     return 0;
 }
 
@@ -460,8 +349,9 @@ int kf_pack(struct kf_packed *ret, const struct kf_pack_opts *opts, struct kf_de
 
     if (!err)
         err = &own_err; /* what went wrong decides here what is tried */
+    (void)pthread_mutex_init(&packing.lock, NULL); /* default attributes: cannot fail */
     memset(ret, 0, sizeof(*ret));
-    if (prepare(&packing, err) != 0 || write_layers(&packing, err) != 0 ||
+    if (prepare(&packing, err) != 0 || kf_packing_write_layers(&packing, err) != 0 ||
         kf_packing_describe(&packing, err) != 0 ||
         finish(&packing, &ret->digest, err) != 0 || summarize(&packing, ret, err) != 0) {
         kf_packed_fini(ret);

@@ -17,6 +17,7 @@ struct kf_err;
 
 struct kf_pack_opts {
     const char *context; /* the folder */
+    const char *output;  /* a folder that is never packed: the kit goes there; or NULL */
     const char *kitfile; /* NULL: Kitfile, kitfile or .kitfile in it; "-": stdin */
     bool compress;       /* zstd; never of raw layers */
     bool raw;            /* a file of its own is a layer as it is */
@@ -52,8 +53,11 @@ struct kf_packed {
     size_t layer_count;
 };
 
-/* Blobs that are there already are not written again where that can be known before. A
- * layer whose destination failed in a way that may pass is written once more. */
+/* Blobs that are there already are not written again where that can be known before:
+ * small ones, and all where a registry wants to know digest and size of a large one, so
+ * that a layer is packed twice, first into nothing. A layer whose destination failed in a
+ * way that may pass is written again, three times in all. A registry gets up to three
+ * layers at once; the first failure ends all. */
 int kf_pack(struct kf_packed *ret, const struct kf_pack_opts *opts, struct kf_dest *dest,
             struct kf_err *err);
 void kf_packed_fini(struct kf_packed *packed);

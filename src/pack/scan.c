@@ -167,6 +167,13 @@ static int add_folder(struct walk *walk, struct folder *folder, struct kf_err *e
 static int walk_folder(struct walk *walk, struct folder *folder, const char *name,
                        struct kf_err *err);
 
+static bool is_output(const struct walk *walk, const struct stat *info)
+{
+    const struct stat *output = walk->opts->output;
+
+    return output && output->st_dev == info->st_dev && output->st_ino == info->st_ino;
+}
+
 /* What is ignored may still hold what a '!' pattern takes back. */
 static int visit(struct walk *walk, struct folder *parent, const char *name,
                  const struct stat *info, struct kf_err *err)
@@ -182,6 +189,10 @@ static int visit(struct walk *walk, struct folder *parent, const char *name,
 
         if (is_ignored && !ignore->has_negated)
             return 0;
+        if (is_output(walk, info)) {
+            warn(walk->opts, name, "is left out: the kit goes there");
+            return 0;
+        }
         if (!is_ignored && add_folder(walk, &folder, err) != 0)
             return -1;
         return walk_folder(walk, &folder, name, err);

@@ -21,6 +21,7 @@
 #include "layer/pack_stream.h"
 
 struct kf_err;
+struct stat;
 
 #define KF_SCAN_DEPTH 256u
 
@@ -36,6 +37,7 @@ struct kf_scan_opts {
     int context_fd; /* the folder with the Kitfile */
     const struct kf_kitfile_plan *plan;
     const struct kf_ignore *ignore;
+    const struct stat *output; /* a folder that is left out; may be NULL */
     void (*warn)(void *arg, const char *line); /* may be NULL */
     void *arg;
 };

@@ -41,7 +41,6 @@ case_docker_registry() {
     put --abandon "docker://$ref" $streamed
     digest=$(put --known "docker://$DOCKER_REGISTRY/b/kit:v1" 1000 $held $((held + 1)) 30000000)
     whole "$DOCKER_REGISTRY/b/kit:v1" "$digest"
-    put --known --abandon "docker://$DOCKER_REGISTRY/b/kit:v1" $((streamed + 1))
     equal "$(find "$TMP/data" -path '*/_uploads/*' -name data | wc -l)" 0 "sessions left"
     docker_registry_stop
 }
@@ -229,17 +228,18 @@ case_wrong_location() {
 
 # --- blobs that are known before --------------------------------------------------------
 
+# The journal has requests in the order of their ends, and an answer is read before that.
 case_known() {
     start
     whole "$REG/new/kit:v1" "$(put --known "$TO" 1000 $held $((held + 1)) $streamed)"
-    equal "$(control list path=blobs | jq -s -c '[.[] | .method]')" \
+    equal "$(control list path=blobs | jq -s -c '[sort_by(.at)[].method | select(. != "GET")]')" \
         "$(jq -c -n '[range(5) | "HEAD", "POST", "PUT"]')" "requests"
-    equal "$(control list method=PUT path=uploads | jq -s -c '[.[] | [.received, .chunked]]')" \
+    equal "$(control list method=PUT path=uploads | jq -s -c '[sort_by(.at)[] | [.received, .chunked]]')" \
         "[[1000,false],[$held,false],[$((held + 1)),false],[$streamed,false],[40,false]]" "PUTs"
     local before
     before=$(control mark)
     put --known "$TO" 1000 $held $((held + 1)) $streamed >/dev/null
-    equal "$(control list from="$before" | jq -s -c '[.[].method]')" \
+    equal "$(control list from="$before" | jq -s -c '[sort_by(.at)[].method]')" \
         '["HEAD","HEAD","HEAD","HEAD","HEAD","PUT"]' "requests for what is there"
 }
 

@@ -150,6 +150,45 @@ Test(loop_send, a_body_of_unknown_length_with_pauses)
     run_fini(&run);
 }
 
+Test(loop_send, a_body_whose_length_is_announced)
+{
+    static const char *const script[] = {"abc", "", "de\r\n\r\n", "never asked"};
+    struct run run;
+
+    memcpy(maker.script, script, sizeof(script));
+    answer_at("abcde\r\n\r\n");
+    init_stream(&run);
+    run.exchange.method = KF_HTTP_PUT;
+    run.exchange.send_length = 9;
+    run_submit(&run);
+    await_reads(2);
+    kf_loop_resume(run_loop);
+    run_wait(&run);
+    cr_assert_eq(run.exchange.end, KF_HTTP_COMPLETE, "%s", run.exchange.text);
+    cr_expect(was_heard("PUT /blob HTTP/1.1\r\n"));
+    cr_expect(was_heard("Content-Length: 9\r\n"));
+    cr_expect_not(was_heard("chunked"));
+    cr_expect_not(was_heard("Expect"));
+    cr_expect(was_heard("\r\n\r\nabcde\r\n"));
+    cr_expect_eq(maker.at, 3);
+    run_fini(&run);
+}
+
+/* Nobody may take it for the whole, so there is no answer to wait for. */
+Test(loop_send, a_body_that_ends_before_its_announced_length)
+{
+    struct run run;
+
+    maker.script[0] = "abc";
+    answer_at("nothing");
+    init_stream(&run);
+    run.exchange.send_length = 5;
+    run.exchange.deadline_ns = KF_NO_DEADLINE;
+    cr_expect_eq(run_go(&run), KF_HTTP_BROKEN, "%d", run.exchange.end);
+    cr_expect_eq(run.exchange.status, 0);
+    run_fini(&run);
+}
+
 Test(loop_send, a_pause_is_no_stall)
 {
     struct run run;

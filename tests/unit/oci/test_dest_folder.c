@@ -464,3 +464,71 @@ Test(dest_folder, without_a_home_there_is_no_store)
     cr_expect_eq(err.kind, KF_E_ARG);
     cr_expect_not_null(strstr(err.message, "KITOPS_HOME"));
 }
+
+/* ---- blobs that are known before ---- */
+
+static struct kf_dest *open_layout(void)
+{
+    struct kf_dest *dest;
+    char text[80];
+
+    (void)snprintf(text, sizeof(text), "oci:%s/known:v1", dir);
+    cr_assert_eq(open_dest(&dest, text), 0, "%s", err.message);
+    return dest;
+}
+
+static struct kf_dest_blob *begin_known(struct kf_dest *dest, struct kf_digest *digest)
+{
+    struct kf_dest_blob *blob = NULL;
+
+    cr_assert_eq(kf_digest_of(digest, "abc", 3, &err), 0);
+    cr_assert_eq(kf_dest_begin_known(&blob, dest, digest, 3, &err), 0, "%s", err.message);
+    return blob;
+}
+
+Test(dest_folder, a_blob_known_before)
+{
+    struct kf_dest *dest = open_layout();
+    struct kf_digest digest;
+    struct kf_dest_blob *blob = begin_known(dest, &digest);
+
+    cr_expect_not(kf_dest_wants_size(dest));
+    cr_expect_eq(kf_dest_write(blob, "ab", 2, &err), 0);
+    cr_expect_eq(kf_dest_write(blob, "c", 1, &err), 0);
+    cr_expect_eq(kf_dest_commit(blob, &digest, &err), 0, "%s", err.message);
+    cr_expect_eq(kf_dest_begin_known(&blob, dest, &digest, 3, &err), 1, "it is there");
+    kf_dest_close(dest);
+}
+
+Test(dest_folder, more_than_was_said_before)
+{
+    struct kf_dest *dest = open_layout();
+    struct kf_digest digest;
+    struct kf_dest_blob *blob = begin_known(dest, &digest);
+
+    cr_expect_eq(kf_dest_write(blob, "abc", 3, &err), 0);
+    cr_expect_eq(kf_dest_write(blob, "d", 1, &err), -1);
+    cr_expect_eq(err.kind, KF_E_CORRUPT, "%s", err.message);
+    kf_dest_abandon(blob);
+    cr_expect_eq(kf_dest_has(dest, &digest, 3, &err), 0);
+    kf_dest_close(dest);
+}
+
+Test(dest_folder, other_than_was_said_before)
+{
+    struct kf_dest *dest = open_layout();
+    struct kf_digest digest, other;
+    struct kf_dest_blob *blob = begin_known(dest, &digest);
+
+    cr_expect_eq(kf_dest_write(blob, "ab", 2, &err), 0);
+    cr_expect_eq(kf_dest_commit(blob, &digest, &err), -1, "less");
+    cr_expect_eq(err.kind, KF_E_CORRUPT, "%s", err.message);
+    blob = begin_known(dest, &digest);
+    cr_assert_eq(kf_digest_of(&other, "abd", 3, &err), 0);
+    cr_expect_eq(kf_dest_write(blob, "abd", 3, &err), 0);
+    cr_expect_eq(kf_dest_commit(blob, &other, &err), -1, "another");
+    cr_expect_eq(err.kind, KF_E_CORRUPT, "%s", err.message);
+    cr_expect_eq(kf_dest_has(dest, &digest, 3, &err), 0);
+    cr_expect_eq(kf_dest_has(dest, &other, 3, &err), 0);
+    kf_dest_close(dest);
+}
