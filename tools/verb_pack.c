@@ -264,6 +264,7 @@ static int pack_to(struct kf_packed *ret, const struct kf_ref *ref, struct packe
 {
     const struct kf_options *options = packer->options;
     struct kf_origin_opts opts = {.timeout_ns = PACK_TIMEOUT};
+    struct kf_packing *packing;
     struct kf_dest *dest = NULL;
     struct kf_pack_opts pack;
     int rc;
@@ -271,13 +272,13 @@ static int pack_to(struct kf_packed *ret, const struct kf_ref *ref, struct packe
     if (pack_options(&pack, options, packer, err) != 0)
         return -1;
     pack.output = ref->where == KF_REF_LAYOUT ? ref->dir : NULL;
-    opts.workq = kf_workq_new(2, err);
-    if (!opts.workq)
-        return -1;
+    packing = kf_pack_prepare(&pack, err);
+    opts.workq = packing ? kf_workq_new(2, err) : NULL;
     kf_net_from_options(&opts.net, options);
-    rc = kf_dest_open(&dest, ref, &opts, err);
+    rc = opts.workq ? kf_dest_open(&dest, ref, &opts, err) : -1;
     if (rc == 0)
-        rc = kf_pack(ret, &pack, dest, err);
+        rc = kf_pack(ret, packing, dest, err);
+    kf_packing_free(packing);
     kf_dest_close(dest);
     kf_workq_free(opts.workq);
     return rc;

@@ -32,7 +32,6 @@ static void packing_fini(struct kf_packing *packing)
         free(packing->out[i].metadata);
         free(packing->out[i].toc);
     }
-    kf_dest_stop_when(packing->dest, NULL, NULL);
     (void)pthread_mutex_destroy(&packing->lock);
     free(packing->layers);
     free(packing->out);
@@ -340,24 +339,50 @@ static int prepare(struct kf_packing *packing, struct kf_err *err)
     return scan_layers(packing, err);
 }
 
-int kf_pack(struct kf_packed *ret, const struct kf_pack_opts *opts, struct kf_dest *dest,
+struct kf_packing *kf_pack_prepare(const struct kf_pack_opts *opts, struct kf_err *err)
+{
+    struct kf_packing *packing = calloc(1, sizeof(*packing));
+    struct kf_err own_err;
+
+    if (!packing) {
+        (void)no_memory(err); /* NULL says it */
+        return NULL;
+    }
+    packing->opts = opts;
+    packing->context_fd = -1;
+    (void)pthread_mutex_init(&packing->lock, NULL); /* default attributes: cannot fail */
+    if (prepare(packing, err ? err : &own_err) == 0)
+        return packing;
+    kf_packing_free(packing);
+    return NULL;
+}
+
+void kf_packing_free(struct kf_packing *packing)
+{
+    if (!packing)
+        return;
+    packing_fini(packing);
+    free(packing);
+}
+
+int kf_pack(struct kf_packed *ret, struct kf_packing *packing, struct kf_dest *dest,
             struct kf_err *err)
 {
     struct kf_err own_err;
-    kf_auto(packing_fini) struct kf_packing packing = {
-        .opts = opts, .dest = dest, .context_fd = -1};
+    int rc = 0;
 
     if (!err)
         err = &own_err; /* what went wrong decides here what is tried */
-    (void)pthread_mutex_init(&packing.lock, NULL); /* default attributes: cannot fail */
+    packing->dest = dest;
     memset(ret, 0, sizeof(*ret));
-    if (prepare(&packing, err) != 0 || kf_packing_write_layers(&packing, err) != 0 ||
-        kf_packing_describe(&packing, err) != 0 ||
-        finish(&packing, &ret->digest, err) != 0 || summarize(&packing, ret, err) != 0) {
+    if (kf_packing_write_layers(packing, err) != 0 ||
+        kf_packing_describe(packing, err) != 0 ||
+        finish(packing, &ret->digest, err) != 0 || summarize(packing, ret, err) != 0)
+        rc = -1;
+    kf_dest_stop_when(dest, NULL, NULL); /* what it asked is gone soon */
+    if (rc != 0)
         kf_packed_fini(ret);
-        return -1;
-    }
-    return 0;
+    return rc;
 }
 
 void kf_packed_fini(struct kf_packed *packed)

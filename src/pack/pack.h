@@ -14,6 +14,7 @@
 
 struct kf_dest;
 struct kf_err;
+struct kf_packing;
 
 struct kf_pack_opts {
     const char *context; /* the folder */
@@ -53,12 +54,17 @@ struct kf_packed {
     size_t layer_count;
 };
 
+/* Reads the Kitfile and looks for the files; `opts` must outlive it. NULL: `err` is set.
+ */
+struct kf_packing *kf_pack_prepare(const struct kf_pack_opts *opts, struct kf_err *err);
+void kf_packing_free(struct kf_packing *packing); /* NULL is fine */
+
 /* Blobs that are there already are not written again where that can be known before:
  * small ones, and all where a registry wants to know digest and size of a large one, so
  * that a layer is packed twice, first into nothing. A layer whose destination failed in a
  * way that may pass is written again, three times in all. A registry gets up to three
  * layers at once; the first failure ends all. */
-int kf_pack(struct kf_packed *ret, const struct kf_pack_opts *opts, struct kf_dest *dest,
+int kf_pack(struct kf_packed *ret, struct kf_packing *packing, struct kf_dest *dest,
             struct kf_err *err);
 void kf_packed_fini(struct kf_packed *packed);
 
