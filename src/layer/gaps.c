@@ -95,7 +95,7 @@ static void gathered(struct kf_gather *gather);
 static int go_on(struct gaps *gaps, struct kf_err *err)
 {
     for (;;) {
-        uint64_t offset, length, covered;
+        uint64_t offset = 0, length = 0, covered = 0;
         int rc = kf_tar_check_look(gaps->check, gaps->window, gaps->offset, gaps->length,
                                    &offset, &length, err);
 

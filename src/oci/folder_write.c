@@ -77,7 +77,7 @@ static int create_temporary(struct blob *blob)
             return -1;
         if (blob->fd < 0)
             continue;
-        (void)flock(blob->fd, LOCK_EX | LOCK_NB); /* no locks here: no removing, too */
+        (void)flock(blob->fd, LOCK_EX); /* no locks here: no removing, too */
         if (fstat(blob->fd, &info) == 0 && info.st_nlink > 0)
             return 0;
         kf_close_fd(&blob->fd);
@@ -153,28 +153,28 @@ static bool ends_with(const char *text, const char *end)
     return length >= end_length && strcmp(text + length - end_length, end) == 0;
 }
 
-static bool is_dead_blob(int dirfd, const char *name)
+/* Under the lock that its writer would hold: who has just made the file waits for it, and
+ * sees that the name is gone. */
+static void remove_dead_blob(int dirfd, const char *name)
 {
-    bool dead;
-    int fd;
+    kf_auto(kf_close_fd) int fd = -1;
 
     if (strncmp(name, TEMPORARY, strlen(TEMPORARY)) != 0 || !ends_with(name, SUFFIX))
-        return false;
+        return;
     fd = openat(dirfd, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    dead = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
-    kf_close_fd(&fd);
-    return dead;
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        (void)unlinkat(dirfd, name, 0); /* a leftover costs room alone */
 }
 
 /* kf_save_file's; under the lock nobody else saves. */
-static bool is_dead_index(int dirfd, const char *name)
+static void remove_dead_index(int dirfd, const char *name)
 {
-    (void)dirfd;
-    return strstr(name, ".json.") && ends_with(name, SUFFIX);
+    if (strstr(name, ".json.") && ends_with(name, SUFFIX))
+        (void)unlinkat(dirfd, name, 0); /* see above */
 }
 
-/* Best effort: a leftover costs room alone. */
-static void sweep(int dirfd, bool (*is_dead)(int dirfd, const char *name))
+/* Best effort. */
+static void sweep(int dirfd, void (*remove_dead)(int dirfd, const char *name))
 {
     int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
@@ -185,8 +185,7 @@ static void sweep(int dirfd, bool (*is_dead)(int dirfd, const char *name))
         return;
     }
     while ((entry = readdir(dir)))
-        if (is_dead(dirfd, entry->d_name))
-            (void)unlinkat(dirfd, entry->d_name, 0); /* see above */
+        remove_dead(dirfd, entry->d_name);
     (void)closedir(dir);
 }
 
@@ -237,7 +236,7 @@ int kf_dest_folder_open(struct kf_dest_folder *folder, const char *path, mode_t 
     folder->blobs_fd = openat(folder->fd, BLOBS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder->blobs_fd < 0)
         return kf_fail_errno(err, "cannot open '%s/" BLOBS "'", path);
-    sweep(folder->blobs_fd, is_dead_blob);
+    sweep(folder->blobs_fd, remove_dead_blob);
     return make_marker(folder, err);
 }
 
@@ -285,6 +284,6 @@ int kf_dest_folder_lock(struct kf_dest_folder *folder, struct kf_err *err)
     }
     if (rc < 0)
         return kf_fail_errno(err, "cannot lock '%s'", folder->path);
-    sweep(folder->fd, is_dead_index);
+    sweep(folder->fd, remove_dead_index);
     return fd;
 }
