@@ -257,6 +257,9 @@ static void begin(struct reader *reader, struct open_read *open)
     open->read.offset = offset;
     open->read.length = (size_t)kf_min_u64(length, SIZE - offset);
     open->read.deadline_ns = 0;
+    open->read.urgency = KF_DEMAND;
+    open->read.feed = NULL;
+    open->read.cancelled = false;
     open->read.done = read_done;
     open->calls = 0;
     open->begun = true;
