@@ -6,7 +6,7 @@
  *
  * A stream begins at any read that continues none. The kernel answers one pread of 1 MiB
  * with a READ of it and one more ahead of its own, so two adjoining READs prove nothing:
- * the window of 4 MiB opens with the read that continues more than 1 MiB read in
+ * the window of 8 MiB opens with the read that continues more than 1 MiB read in
  * sequence. Thus readers of a header, and random reads up to 1 MiB, cause nothing ahead.
  * The window doubles as long as the reader has to wait for the source, up to `max_window`
  * shared by the streams that are being read, and up to a sixteenth of what was read in
@@ -27,7 +27,7 @@
 #include <stdint.h>
 
 #define KF_READAHEAD_STREAMS 32
-#define KF_READAHEAD_MIN_WINDOW (UINT64_C(4) << 20)
+#define KF_READAHEAD_MIN_WINDOW (UINT64_C(8) << 20)
 #define KF_READAHEAD_PROPORTION 16u
 #define KF_READAHEAD_BATCHES 4u /* a window */
 #define KF_READAHEAD_MIN_BATCH (UINT64_C(2) << 20)

@@ -249,7 +249,7 @@ Test(readahead, streams_share_the_windows)
         }
     }
     cr_assert_gt(furthest, 0);
-    cr_assert_leq(furthest, MAX_WINDOW / 16 + MIB);
+    cr_assert_leq(furthest, kf_max_u64(MAX_WINDOW / 16, KF_READAHEAD_MIN_WINDOW) + MIB);
 }
 
 Test(readahead, a_stream_alone_again_gets_the_whole_window)
