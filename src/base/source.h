@@ -9,6 +9,7 @@
 #ifndef KF_BASE_SOURCE_H
 #define KF_BASE_SOURCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,7 @@ struct kf_source_req {
     uint64_t length; /* > 0; offset + length <= size of the source */
     struct kf_sink *sink;
     enum kf_urgency urgency;
+    bool fresh; /* over a new connection: what came before was damaged */
     /* Give up then, with KF_E_TIMEOUT; retries happen inside until that time. */
     int64_t deadline_ns;
     /* Runs exactly once, on a work-queue thread, no lock held. `err` is NULL when the

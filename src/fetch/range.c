@@ -80,6 +80,7 @@ void kf_range_start_locked(struct kf_range *range, struct kf_flight *const *flig
     struct kf_fetch *fetch = feed->fetch;
     uint64_t length = 0;
     int64_t deadline_ns = 0;
+    bool damaged_before = false;
 
     for (size_t i = 0; i < count; i++) {
         int64_t latest_ns = kf_flight_deadline_locked(flights[i]);
@@ -87,6 +88,7 @@ void kf_range_start_locked(struct kf_range *range, struct kf_flight *const *flig
         if (latest_ns > deadline_ns)
             deadline_ns = latest_ns;
         length += flights[i]->place.stored_length;
+        damaged_before |= flights[i]->attempts > 0;
         range->flights[i] = flights[i];
         kf_flight_depart_locked(flights[i]);
     }
@@ -101,6 +103,7 @@ void kf_range_start_locked(struct kf_range *range, struct kf_flight *const *flig
         .length = length,
         .sink = &range->sink,
         .urgency = urgency,
+        .fresh = damaged_before,
         .deadline_ns =
             deadline_ns > 0 ? deadline_ns : kf_deadline_ns(fetch->opts.read_timeout_ns),
         .done = range_done,

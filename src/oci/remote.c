@@ -237,6 +237,7 @@ static int begin(struct remote *remote, struct kf_source_req *req, struct kf_err
     transfer->exchange.ranged = true;
     transfer->exchange.total = remote->source.size;
     transfer->exchange.urgency = req->urgency;
+    transfer->exchange.fresh_connection = req->fresh;
     transfer->exchange.deadline_ns = req->deadline_ns;
     transfer->exchange.write = on_write;
     transfer->exchange.ended = on_ended;

@@ -83,7 +83,13 @@ static void submit(struct kf_source *source, struct kf_source_req *req)
     if (number > HELD_REQUESTS)
         abort();
     held->requests[number - 1] = (struct held_request){
-        req, req->offset, req->length, req->urgency, req->deadline_ns, 0};
+        .req = req,
+        .offset = req->offset,
+        .length = req->length,
+        .urgency = req->urgency,
+        .fresh = req->fresh,
+        .deadline_ns = req->deadline_ns,
+    };
     pthread_cond_broadcast(&held->submitted);
     pthread_mutex_unlock(&held->lock);
     if (held->automatic)

@@ -18,6 +18,7 @@ struct held_request {
     struct kf_source_req *req; /* NULL once ended */
     uint64_t offset, length;
     enum kf_urgency urgency;
+    bool fresh;
     int64_t deadline_ns;
     uint64_t sent;
 };

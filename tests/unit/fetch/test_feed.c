@@ -294,6 +294,8 @@ Test(feed_coded, a_damaged_chunk_is_fetched_once_more)
     answer_all();
     cr_assert_eq(read_whole(&rig, 0, CHUNK), KF_E_NONE);
     cr_assert_eq(held_count(rig.held), 2);
+    cr_expect_not(rig.held->requests[0].fresh);
+    cr_expect(rig.held->requests[1].fresh);
     cr_assert_eq(rig_stat(&rig, KF_STAT_VERIFY_FAILURES), 1);
 }
 

@@ -144,6 +144,23 @@ Test(verify, the_unpacked_digest_is_compared)
     }
 }
 
+/* All digests hold, and still the table of contents tells of another archive. */
+Test(verify, an_archive_that_says_other_things_is_found)
+{
+    static const enum kf_toc_carrier archives[] = {KF_CARRIER_TAR_ZSTD, KF_CARRIER_TAR};
+    struct toc_world world;
+    struct said said;
+
+    for (size_t i = 0; i < KF_ARRAY_LEN(archives); i++) {
+        open_layer(&world, archives[i]);
+        world.layer->table.entries[toc_world_entry(&world, "d/weights")].mode ^= 0100;
+        verify(&world, &said, NULL);
+        cr_assert_eq(said.problems, 1, "%s", said.all);
+        cr_assert_not_null(strstr(said.all, "different things"), "%s", said.all);
+        toc_world_end(&world);
+    }
+}
+
 Test(verify, a_source_that_fails_is_a_problem)
 {
     struct toc_world world;

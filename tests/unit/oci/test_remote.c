@@ -249,7 +249,7 @@ static void on_done(struct kf_source_req *req, const struct kf_err *failure)
 
 static void begin(struct request *request, int64_t deadline_ns)
 {
-    *request = (struct request){.sink.write = refuse};
+    request->sink.write = refuse;
     cr_assert_eq(sem_init(&request->done, 0, 0), 0);
     request->req.length = 50;
     request->req.sink = &request->sink;
@@ -267,7 +267,7 @@ static void expect_end(struct request *request, enum kf_err_kind kind)
 
 Test(remote, cancelled)
 {
-    struct request request;
+    struct request request = {0};
 
     kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_HANG, "%s", "");
     begin(&request, kf_deadline_ns(WAIT_NS));
@@ -280,7 +280,7 @@ Test(remote, cancelled)
 
 Test(remote, stopped_by_its_sink)
 {
-    struct request request;
+    struct request request = {0};
 
     answer(peer, 0, 50, 50);
     begin(&request, kf_deadline_ns(WAIT_NS));
@@ -290,7 +290,7 @@ Test(remote, stopped_by_its_sink)
 
 Test(remote, too_late_already)
 {
-    struct request request;
+    struct request request = {0};
 
     begin(&request, kf_deadline_ns(0));
     expect_end(&request, KF_E_TIMEOUT);
@@ -304,10 +304,27 @@ Test(remote, outside_of_the_blob)
     cr_expect_eq(kf_http_peer_requests(peer), 0u);
 }
 
+/* What came before was damaged, and so may be what it came over. */
+Test(remote, a_fresh_request_has_its_own_connection)
+{
+    struct request request = {0};
+
+    answer(peer, 0, 50, 50);
+    answer(peer, 0, 50, 50);
+    answer(peer, 0, 50, 50);
+    expect_read(0, 50);
+    expect_read(0, 50);
+    cr_expect_eq(kf_http_peer_connections(peer), 1u);
+    request.req.fresh = true;
+    begin(&request, kf_deadline_ns(WAIT_NS));
+    expect_end(&request, KF_E_CANCELLED);
+    cr_expect_eq(kf_http_peer_connections(peer), 2u);
+}
+
 /* Requests keep the source, and the source keeps the registry. */
 Test(remote, closed_in_any_order)
 {
-    struct request request;
+    struct request request = {0};
 
     kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_HANG, "%s", "");
     begin(&request, kf_deadline_ns(WAIT_NS));
