@@ -6,10 +6,9 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "base/json.h"
 #include "base/mem.h"
-#include "kitfile/kitfile.h"
 #include "kitfile/kitfile_fields.h"
+#include "kitfile/kitfile_load.h"
 #include "kitfile/unicode.h"
 #include "kitfile/yaml_emit.h"
 #include "kitfile/yaml_scalar.h"
@@ -326,17 +325,11 @@ static int put_root(struct kf_buf *ret, const json_t *root, struct kf_err *err)
 int kf_kitfile_emit(struct kf_buf *ret, const void *json, size_t length,
                     struct kf_err *err)
 {
-    json_error_t where;
-    json_t *root;
+    json_t *root = kf_kitfile_load(json, length, err);
     int rc;
 
-    if (kf_json_check_size(json, length, KF_KITFILE_LIMIT, KF_KITFILE_VALUE_LIMIT,
-                           "Kitfile", err) != 0)
-        return -1;
-    root = json_loadb(json, length, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
-                      &where);
     if (!root)
-        return kf_fail(err, KF_E_MALFORMED, "malformed Kitfile: %s", where.text);
+        return -1;
     rc = put_root(ret, root, err);
     json_decref(root);
     return rc;

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "kitfile/kitfile.h"
+#include "kitfile/kitfile_load.h"
 
 static const struct {
     enum kf_entry_kind kind;
@@ -148,21 +149,30 @@ static int take_all(struct kf_kitfile *kitfile, const json_t *root, struct kf_er
     return 0;
 }
 
+json_t *kf_kitfile_load(const char *json, size_t length, struct kf_err *err)
+{
+    json_error_t where;
+    json_t *root;
+
+    if (kf_json_check_size(json, length, KF_KITFILE_LIMIT, KF_KITFILE_VALUE_LIMIT,
+                           "Kitfile", err) != 0)
+        return NULL;
+    root = json_loadb(json, length, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
+                      &where);
+    if (!root)
+        (void)kf_fail(err, KF_E_MALFORMED, "malformed Kitfile: %s", where.text);
+    return root;
+}
+
 int kf_kitfile_from_json(struct kf_kitfile *ret, const void *json, size_t length,
                          struct kf_err *err)
 {
     struct kf_kitfile kitfile = {0};
-    json_error_t where;
-    json_t *root;
+    json_t *root = kf_kitfile_load(json, length, err);
     int rc;
 
-    if (kf_json_check_size(json, length, KF_KITFILE_LIMIT, KF_KITFILE_VALUE_LIMIT,
-                           "Kitfile", err) != 0)
-        return -1;
-    root = json_loadb(json, length, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
-                      &where);
     if (!root)
-        return kf_fail(err, KF_E_MALFORMED, "malformed Kitfile: %s", where.text);
+        return -1;
     rc = take_all(&kitfile, root, err);
     json_decref(root);
     if (rc != 0) {

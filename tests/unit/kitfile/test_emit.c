@@ -4,12 +4,12 @@
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "kit_file.h"
 #include "kitfile/kitfile.h"
 #include "kitfile/kitfile_emit.h"
 
@@ -48,21 +48,6 @@ static void expect_refused(const char *json, enum kf_err_kind kind)
 
 /* --- what the real kit wrote --- */
 
-static void read_file(struct kf_buf *ret, const char *folder, const char *name)
-{
-    char path[512];
-    FILE *file;
-    int c;
-
-    (void)snprintf(path, sizeof(path), "%s/%s", folder, name);
-    kf_buf_init(ret, 1 << 20);
-    file = fopen(path, "r");
-    cr_assert_not_null(file, "%s", path);
-    while ((c = getc(file)) != EOF)
-        cr_assert_eq(kf_buf_append(ret, &(char){(char)c}, 1, NULL), 0);
-    (void)fclose(file);
-}
-
 Test(emit, kitfiles_of_kit)
 {
     static const char *const rows[][2] = {
@@ -94,8 +79,8 @@ Test(emit, kitfiles_of_kit)
         kf_auto(kf_buf_fini) struct kf_buf yaml;
         kf_auto(kf_buf_fini) struct kf_buf config;
 
-        read_file(&yaml, TEST_KITFILES, rows[i][0]);
-        read_file(&config, TEST_DATA "/kits/kit-1.15/store/blobs/sha256", rows[i][1]);
+        load_kit_file(&yaml, TEST_KITFILES, rows[i][0]);
+        load_kit_file(&config, TEST_DATA "/kits/kit-1.15/store/blobs/sha256", rows[i][1]);
         expect((const char *)config.data, (const char *)yaml.data);
     }
 }

@@ -1,13 +1,12 @@
 #include <criterion/criterion.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "base/io.h"
 #include "base/mem.h"
+#include "kit_file.h"
 #include "kitfile/kitfile_pack.h"
 
 static struct kf_err err;
@@ -52,15 +51,6 @@ static void expect_error(const char *yaml, const char *message)
 }
 
 /* --- what kit made --- */
-
-static void load(struct kf_buf *buf, const char *folder, const char *name)
-{
-    char path[512];
-
-    kf_buf_init(buf, 1 << 20);
-    (void)snprintf(path, sizeof(path), "%s/%s", folder, name);
-    cr_assert_eq(kf_load_file(AT_FDCWD, path, buf, &err), 0, "%s", err.message);
-}
 
 /* Sets for each entry the digests that kit's config has. */
 static void set_digests(const struct kf_kitfile *theirs)
@@ -110,8 +100,8 @@ Test(kitfile_pack, configs_are_those_of_kit)
         char name[64];
 
         (void)snprintf(name, sizeof(name), "%s.yaml", rows[i][0]);
-        load(&yaml, TEST_KITFILES, name);
-        load(&config, TEST_DATA "/kits/kit-1.15/store/blobs/sha256", rows[i][1]);
+        load_kit_file(&yaml, TEST_KITFILES, name);
+        load_kit_file(&config, TEST_DATA "/kits/kit-1.15/store/blobs/sha256", rows[i][1]);
         cr_assert_eq(
             kf_kitfile_from_json(&theirs, (char *)config.data, config.length, &err), 0);
         cr_assert_eq(make((const char *)yaml.data), 0, "%s: %s", name, err.message);
