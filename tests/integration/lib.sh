@@ -90,6 +90,13 @@ registry_start() { # ARGUMENTS of registry.py: sets REG (host:port), CONTROL, RE
     REG=127.0.0.1:$PORT
 }
 
+docker_registry() { # DIR [tls]: sets DOCKER_REGISTRY (host:port)
+    need docker-registry
+    # shellcheck source=tests/registry/docker_registry.sh
+    . "$rig/docker_registry.sh"
+    docker_registry_start "$@"
+}
+
 registry_stop() {
     kill "$REGISTRY_PID"
     wait "$REGISTRY_PID" 2>/dev/null || true

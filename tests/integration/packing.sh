@@ -169,10 +169,8 @@ case_sparse_9_gib() {
 }
 
 case_docker_registry() {
-    need docker-registry skopeo
-    # shellcheck source=tests/registry/docker_registry.sh
-    . "$rig/docker_registry.sh"
-    docker_registry_start "$TMP/registry"
+    need skopeo
+    docker_registry "$TMP/registry"
     make_tree mixed
     local tag=0
     for options in "" "--compression none" "--layer-format raw" --use-model-pack \

@@ -28,9 +28,7 @@ whole() { # HOST/REPOSITORY:TAG DIGEST [skopeo's options]
 }
 
 case_docker_registry() {
-    need docker-registry
-    . "$rig/docker_registry.sh"
-    docker_registry_start "$TMP"
+    docker_registry "$TMP"
     local ref=$DOCKER_REGISTRY/a/kit:v1 digest again
     digest=$(put "docker://$ref" 0 1000 $held $((held + 1)) 30000000)
     whole "$ref" "$digest"
@@ -46,9 +44,7 @@ case_docker_registry() {
 }
 
 case_docker_registry_over_tls() {
-    need docker-registry
-    . "$rig/docker_registry.sh"
-    docker_registry_start "$TMP" tls
+    docker_registry "$TMP" tls
     local ref=$DOCKER_REGISTRY/a/kit:v1 digest
     digest=$(put --tls-cert "$TMP/tls/ca.pem" "docker://$ref" 1000 $streamed)
     whole "$ref" "$digest" --src-tls-verify=false

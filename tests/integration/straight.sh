@@ -125,9 +125,7 @@ case_size_wanted_and_known_so() {
 }
 
 case_docker_registry() {
-    need docker-registry
-    . "$rig/docker_registry.sh"
-    docker_registry_start "$TMP"
+    docker_registry "$TMP"
     make_tree 10 20 1
     TO=$DOCKER_REGISTRY/a/kit:v1
     local digest

@@ -37,11 +37,9 @@ case_layout() {
 }
 
 pushed() { # sets DOCKER_REGISTRY and has all lazy kits there
-    need docker-registry skopeo
-    # shellcheck source=tests/registry/docker_registry.sh
-    . "$rig/docker_registry.sh"
+    need skopeo
     layouts
-    docker_registry_start "$TMP/registry"
+    docker_registry "$TMP/registry"
     for kit in $lazy; do
         docker_registry_push "$TMP/kit-${kit%/*}" "${kit#*/}" "kits/${kit#*/}:${kit%/*}"
     done

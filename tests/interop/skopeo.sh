@@ -4,10 +4,8 @@
 . "$tests/interop/packed.sh"
 
 need_registry() {
-    need skopeo docker-registry
-    # shellcheck source=tests/registry/docker_registry.sh
-    . "$rig/docker_registry.sh"
-    docker_registry_start "$TMP/registry"
+    need skopeo
+    docker_registry "$TMP/registry"
 }
 
 pull() { # REPOSITORY:TAG LAYOUT

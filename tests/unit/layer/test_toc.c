@@ -10,10 +10,6 @@
 #include "layer/toc_private.h"
 #include "toc_maker.h"
 
-#define KIB(n) ((uint64_t)(n) << 10)
-#define MIB(n) ((uint64_t)(n) << 20)
-#define CHUNK ((uint32_t)MIB(1))
-
 static const enum kf_toc_carrier tars[] = {KF_CARRIER_TAR_ZSTD, KF_CARRIER_TAR};
 
 /* Round trip in both tar carriers; returns the slices of the last. */

@@ -11,22 +11,6 @@
 #include "layer/le.h"
 #include "toc_maker.h"
 
-#define KIB(n) ((uint64_t)(n) << 10)
-#define MIB(n) ((uint64_t)(n) << 20)
-#define CHUNK ((uint32_t)MIB(1))
-
-/* By name: "a", "d", "d/e", "x" in slice 1, "y" in slice 3. */
-static const struct toc_entry entries[] = {{"d", 0, true},
-                                           {"a", KIB(100), false},
-                                           {"d/e", 10, false},
-                                           {"x", MIB(16) + 1, false},
-                                           {"y", MIB(70) - 512, false}};
-
-static void make(struct toc_image *image, enum kf_toc_carrier carrier)
-{
-    toc_make(image, carrier, entries, KF_ARRAY_LEN(entries), CHUNK);
-}
-
 /* The same chunks in a plain tar: their end is the blob's but for the end mark. */
 Test(toc_accept, tar_blob)
 {
@@ -37,7 +21,7 @@ Test(toc_accept, tar_blob)
         struct kf_toc toc;
         struct kf_err err;
 
-        make(&image, KF_CARRIER_TAR);
+        toc_make_usual(&image, KF_CARRIER_TAR);
         image.blob_size = i < 3 ? sizes[i] : image.blob_size + sizes[i];
         cr_assert_eq(toc_decode(&image, &toc, &err), -1);
         cr_assert_eq(err.kind, KF_E_MALFORMED);
@@ -61,7 +45,7 @@ Test(toc_accept, tar_stored_length_is_the_stream)
     struct kf_toc toc;
     struct kf_err err;
 
-    make(&image, KF_CARRIER_TAR);
+    toc_make_usual(&image, KF_CARRIER_TAR);
     stored_is_not_stream(&image);
     cr_assert_eq(toc_decode(&image, &toc, &err), -1);
     cr_assert_not_null(strstr(err.message, "not the stream's"), "%s", err.message);
@@ -164,7 +148,7 @@ Test(toc_accept, accepted)
         struct kf_toc toc;
         struct kf_err err;
 
-        make(&image, KF_CARRIER_TAR_ZSTD);
+        toc_make_usual(&image, KF_CARRIER_TAR_ZSTD);
         fine[i](&image);
         cr_assert_eq(toc_decode(&image, &toc, &err), 0, "case %zu: %s", i, err.message);
         kf_toc_fini(&toc);
@@ -188,7 +172,7 @@ Test(toc_accept, not_for_us)
         struct kf_toc toc;
         struct kf_err err;
 
-        make(&image, KF_CARRIER_TAR_ZSTD);
+        toc_make_usual(&image, KF_CARRIER_TAR_ZSTD);
         unknown[i](&image);
         cr_assert_eq(toc_decode(&image, &toc, &err), 1, "case %zu", i);
         toc_image_fini(&image);
@@ -202,12 +186,12 @@ Test(toc_accept, limits_at_value)
     struct kf_toc toc;
     struct kf_err err;
 
-    make(&image, KF_CARRIER_TAR_ZSTD);
+    toc_make_usual(&image, KF_CARRIER_TAR_ZSTD);
     image.limits = (struct kf_toc_limits){.root_stored_bytes = image.link.root_stored,
                                           .root_raw_bytes = image.root.length,
                                           .area_bytes = image.link.area_length,
                                           .chunks = image.row_count,
-                                          .files = KF_ARRAY_LEN(entries),
+                                          .files = TOC_USUAL_COUNT,
                                           .slices = 4,
                                           .chunk_bytes = CHUNK};
     cr_assert_eq(toc_decode(&image, &toc, &err), 0, "%s", err.message);
@@ -221,7 +205,7 @@ Test(toc_accept, longest_names)
     struct kf_toc toc;
     struct kf_err err;
 
-    make(&image, KF_CARRIER_TAR_ZSTD);
+    toc_make_usual(&image, KF_CARRIER_TAR_ZSTD);
     toc_long_name(&image, 4, 256, 255);
     cr_assert_eq(toc_decode(&image, &toc, &err), 0, "%s", err.message);
     kf_toc_fini(&toc);
@@ -238,7 +222,7 @@ Test(toc_accept, cut_anywhere)
     struct toc_image image;
     size_t length;
 
-    make(&image, KF_CARRIER_TAR_ZSTD);
+    toc_make_usual(&image, KF_CARRIER_TAR_ZSTD);
     length = image.root.length;
     for (size_t i = 0; i < length; i++) {
         struct kf_toc toc;

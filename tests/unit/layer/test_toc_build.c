@@ -10,7 +10,6 @@
 #include "layer/table.h"
 #include "layer/toc_build.h"
 
-#define KIB(n) ((uint64_t)(n) << 10)
 #define MIB(n) ((uint64_t)(n) << 20)
 #define CHUNK ((uint32_t)MIB(1))
 

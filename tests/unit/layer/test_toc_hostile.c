@@ -10,18 +10,6 @@
 #include "layer/le.h"
 #include "toc_maker.h"
 
-#define KIB(n) ((uint64_t)(n) << 10)
-#define MIB(n) ((uint64_t)(n) << 20)
-#define CHUNK ((uint32_t)MIB(1))
-
-/* By name: 0 "a" of 100 KiB, 1 "d", 2 "d/e" of 10 bytes, 3 "x" of 16 MiB + 1 in slice 1,
- * 4 "y" of 70 chunks in slice 3, not inline. */
-static const struct toc_entry entries[] = {{"d", 0, true},
-                                           {"a", KIB(100), false},
-                                           {"d/e", 10, false},
-                                           {"x", MIB(16) + 1, false},
-                                           {"y", MIB(70) - 512, false}};
-
 /* A name of the same length in place of one. */
 static void rename_file(struct toc_image *image, uint32_t index, const char *name)
 {
@@ -341,7 +329,7 @@ Test(toc_hostile, each_fault_is_refused)
         struct kf_toc toc;
         struct kf_err err = {0};
 
-        toc_make(&image, KF_CARRIER_TAR_ZSTD, entries, KF_ARRAY_LEN(entries), CHUNK);
+        toc_make_usual(&image, KF_CARRIER_TAR_ZSTD);
         toc_expect_round_trip(&image);
         faults[i].fault(&image);
         cr_assert_eq(toc_decode(&image, &toc, &err), -1, "%s", faults[i].what);

@@ -12,9 +12,6 @@
 #include "layer/toc_build.h"
 #include "toc_maker.h"
 
-#define MIB(n) ((uint64_t)(n) << 20)
-#define CHUNK ((uint32_t)MIB(1))
-
 static const struct toc_entry entries[] = {
     {"d", 0, true}, {"d/a", 10, false}, {"x", MIB(16), false}, {"y", MIB(70), false}};
 

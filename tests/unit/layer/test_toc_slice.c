@@ -12,10 +12,6 @@
 #include "layer/toc_private.h"
 #include "toc_maker.h"
 
-#define KIB(n) ((uint64_t)(n) << 10)
-#define MIB(n) ((uint64_t)(n) << 20)
-#define CHUNK ((uint32_t)MIB(1))
-
 /* Slice 0, inline: header; 100 KiB; header, 10 bytes, header. Slice 1, not inline: the 70
  * chunks of "y". */
 static const struct toc_entry entries[] = {

@@ -145,6 +145,17 @@ void toc_make(struct toc_image *ret, enum kf_toc_carrier carrier,
     toc_encode_again(ret);
 }
 
+void toc_make_usual(struct toc_image *ret, enum kf_toc_carrier carrier)
+{
+    static const struct toc_entry usual[TOC_USUAL_COUNT] = {{"d", 0, true},
+                                                            {"a", KIB(100), false},
+                                                            {"d/e", 10, false},
+                                                            {"x", MIB(16) + 1, false},
+                                                            {"y", MIB(70) - 512, false}};
+
+    toc_make(ret, carrier, usual, TOC_USUAL_COUNT, CHUNK);
+}
+
 void toc_image_fini(struct toc_image *image)
 {
     kf_toc_fini(&image->source);

@@ -14,6 +14,10 @@
 
 struct kf_err;
 
+#define KIB(n) ((uint64_t)(n) << 10)
+#define MIB(n) ((uint64_t)(n) << 20)
+#define CHUNK ((uint32_t)MIB(1))
+
 struct toc_entry {
     const char *name;
     uint64_t size;
@@ -37,6 +41,10 @@ struct toc_image {
  * made-up digests; those of tar+zstd are stored in half of their length and 20 bytes. */
 void toc_make(struct toc_image *ret, enum kf_toc_carrier carrier,
               const struct toc_entry *entries, uint32_t count, uint32_t chunk_size);
+#define TOC_USUAL_COUNT 5u
+/* A usual one. By name: 0 "a" of 100 KiB, 1 "d", 2 "d/e" of 10 bytes, 3 "x" of
+ * 16 MiB + 1 in slice 1, 4 "y" of 70 chunks in slice 3, not inline. */
+void toc_make_usual(struct toc_image *ret, enum kf_toc_carrier carrier);
 void toc_image_fini(struct toc_image *image);
 
 /* static void NAME(image): a change, for tables of them. */

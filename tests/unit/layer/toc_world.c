@@ -252,11 +252,6 @@ uint64_t toc_world_requests(struct toc_world *world)
            (world->toc_fake ? kf_fake_source_requests(world->toc_fake) : 0);
 }
 
-struct kf_fake_source *toc_world_toc_source(struct toc_world *world)
-{
-    return world->toc_fake ? world->toc_fake : world->fake;
-}
-
 /* ---- reads ---- */
 
 uint32_t toc_world_entry(struct toc_world *world, const char *name)

@@ -61,8 +61,6 @@ void toc_world_end(struct toc_world *world);
 /* No request of either source is answered from now on. */
 void toc_world_unplug(struct toc_world *world);
 uint64_t toc_world_requests(struct toc_world *world);
-/* Where the TOC is: the source that has it. */
-struct kf_fake_source *toc_world_toc_source(struct toc_world *world);
 
 /* The entry of that name; the test fails when there is none. */
 uint32_t toc_world_entry(struct toc_world *world, const char *name);

@@ -121,3 +121,10 @@ void run_expect_bytes(const struct run *run, size_t offset, size_t length)
     cr_expect_eq(run->exchange.delivered, length);
     cr_expect_arr_eq(run->data, run_resource + offset, length);
 }
+
+void run_expect_range(struct run *run, uint64_t offset, uint64_t length)
+{
+    run_range(run, offset, length);
+    cr_assert_eq(run_go(run), KF_HTTP_COMPLETE);
+    run_expect_bytes(run, offset, length);
+}

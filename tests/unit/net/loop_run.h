@@ -58,5 +58,7 @@ enum kf_http_end run_go(struct run *run); /* both */
 void run_await_requests(unsigned count);
 /* That so much, and nothing else, of the resource was delivered. */
 void run_expect_bytes(const struct run *run, size_t offset, size_t length);
+/* A range from its beginning to its end, and just its bytes. */
+void run_expect_range(struct run *run, uint64_t offset, uint64_t length);
 
 #endif

@@ -18,9 +18,7 @@ Test(loop_range, exact_range)
     kf_http_peer_say(run_peer, run_resource + 100, 50, KF_HTTP_THEN_KEEP,
                      "HTTP/1.1 206 P\r\nContent-Length: 50\r\n"
                      "Content-Range: bytes 100-149/4096\r\n\r\n");
-    run_range(&run, 100, 50);
-    cr_assert_eq(run_go(&run), KF_HTTP_COMPLETE);
-    run_expect_bytes(&run, 100, 50);
+    run_expect_range(&run, 100, 50);
     cr_assert_eq(run.exchange.status, 206);
     cr_assert_not(run.exchange.range_ignored);
     request = kf_http_peer_request(run_peer, 0);
@@ -39,9 +37,7 @@ Test(loop_range, range_from_200_with_its_content_range)
     kf_http_peer_say(run_peer, run_resource + 100, 50, KF_HTTP_THEN_KEEP,
                      "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n"
                      "Content-Range: bytes 100-149/4096\r\n\r\n");
-    run_range(&run, 100, 50);
-    cr_assert_eq(run_go(&run), KF_HTTP_COMPLETE);
-    run_expect_bytes(&run, 100, 50);
+    run_expect_range(&run, 100, 50);
     cr_assert_not(run.exchange.range_ignored);
     run_fini(&run);
 }
@@ -52,9 +48,7 @@ Test(loop_range, range_out_of_the_whole)
 
     kf_http_peer_say(run_peer, run_resource, RUN_TOTAL, KF_HTTP_THEN_HANG,
                      "HTTP/1.1 200 OK\r\nContent-Length: %u\r\n\r\n", RUN_TOTAL);
-    run_range(&run, 1000, 50);
-    cr_assert_eq(run_go(&run), KF_HTTP_COMPLETE);
-    run_expect_bytes(&run, 1000, 50);
+    run_expect_range(&run, 1000, 50);
     cr_assert(run.exchange.range_ignored);
     run_fini(&run);
 }
@@ -96,9 +90,7 @@ Test(loop_range, more_than_asked_is_dropped)
     kf_http_peer_say(run_peer, run_resource, 90, KF_HTTP_THEN_HANG,
                      "HTTP/1.1 206 P\r\nContent-Length: 90\r\n"
                      "Content-Range: bytes 0-49/4096\r\n\r\n");
-    run_range(&run, 0, 50);
-    cr_assert_eq(run_go(&run), KF_HTTP_COMPLETE);
-    run_expect_bytes(&run, 0, 50);
+    run_expect_range(&run, 0, 50);
     run_fini(&run);
 }
 

@@ -45,6 +45,12 @@ static int has(int status, const char *lines)
     return kf_dest_has(dest, &digest, SIZE, &err);
 }
 
+static void say(int status, const char *lines)
+{
+    kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_KEEP,
+                     "HTTP/1.1 %d X\r\n%sContent-Length: 0\r\n\r\n", status, lines);
+}
+
 Test(dest_registry, opening_sends_nothing)
 {
     cr_expect_str_eq(dest->kind, "the registry");
@@ -92,11 +98,8 @@ Test(dest_registry, redirected_to_a_refusal_it_is_there)
 
     for (size_t i = 0; i < KF_ARRAY_LEN(refusals); i++) {
         for (unsigned turn = 0; turn < 2; turn++) { /* it is asked for anew once */
-            kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_KEEP,
-                             "HTTP/1.1 307 T\r\nLocation: /signed\r\n"
-                             "Content-Length: 0\r\n\r\n");
-            kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_KEEP,
-                             "HTTP/1.1 %d R\r\nContent-Length: 0\r\n\r\n", refusals[i]);
+            say(307, "Location: /signed\r\n");
+            say(refusals[i], "");
             if (refusals[i] == 405)
                 break; /* that is not taken for a URL that expired */
         }
@@ -107,11 +110,8 @@ Test(dest_registry, redirected_to_a_refusal_it_is_there)
 Test(dest_registry, redirected_to_nothing_it_is_not_there)
 {
     for (unsigned turn = 0; turn < 2; turn++) {
-        kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_KEEP,
-                         "HTTP/1.1 307 T\r\nLocation: /gone\r\n"
-                         "Content-Length: 0\r\n\r\n");
-        kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_KEEP,
-                         "HTTP/1.1 404 N\r\nContent-Length: 0\r\n\r\n");
+        say(307, "Location: /gone\r\n");
+        say(404, "");
     }
     cr_expect_eq(kf_dest_has(dest, &digest, SIZE, &err), 0, "%s", err.message);
 }
@@ -136,8 +136,7 @@ Test(dest_registry, a_large_blob_is_refused_while_it_is_written)
     struct kf_dest_blob *blob = kf_dest_begin(dest, &err);
 
     cr_assert_not_null(blob);
-    kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_KEEP,
-                     "HTTP/1.1 403 F\r\nContent-Length: 0\r\n\r\n");
+    say(403, "");
     for (unsigned i = 0; i < 8; i++)
         cr_expect_eq(kf_dest_write(blob, piece, sizeof(piece), &err), 0);
     cr_expect_eq(kf_http_peer_connections(peer), 0, "8 MiB are held");
@@ -170,12 +169,6 @@ Test(dest_registry, a_large_blob_of_unknown_size_for_a_host_that_wants_it)
     cr_expect_eq(err.kind, KF_E_UNSUPPORTED, "%s", err.message);
     kf_dest_abandon(blob);
     kf_dest_close(ghcr);
-}
-
-static void say(int status, const char *lines)
-{
-    kf_http_peer_say(peer, NULL, 0, KF_HTTP_THEN_KEEP,
-                     "HTTP/1.1 %d X\r\n%sContent-Length: 0\r\n\r\n", status, lines);
 }
 
 Test(dest_registry, a_refused_stream_teaches)
