@@ -69,6 +69,12 @@ static int open_toc_source(struct kf_layer_spec *spec, const struct kf_layers_fr
     return -1;
 }
 
+static const enum kf_layer_packing packings[] = {
+    [KF_COMPRESSION_NONE] = KF_LAYER_PLAIN,
+    [KF_COMPRESSION_GZIP] = KF_LAYER_GZIP,
+    [KF_COMPRESSION_ZSTD] = KF_LAYER_ZSTD,
+};
+
 static int open_one(const struct opening *opening, size_t index, struct kf_err *err)
 {
     const struct kf_layers_from *from = opening->from;
@@ -77,7 +83,7 @@ static int open_one(const struct opening *opening, size_t index, struct kf_err *
     struct kf_layer_spec spec = {
         .digest = pair->desc->digest,
         .is_tar = pair->media.pack == KF_PACK_TAR,
-        .is_packed = pair->media.compression != KF_COMPRESSION_NONE,
+        .packing = packings[pair->media.compression],
         .raw_path = pair->raw_path,
         .toc = pair->has_toc ? &pair->toc : NULL,
         .store = from->store,

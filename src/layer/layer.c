@@ -129,11 +129,12 @@ static int table_of_toc(struct kf_layer *layer, const struct kf_layer_spec *spec
 static int check_carrier(const struct kf_layer *layer, const struct kf_layer_spec *spec,
                          struct kf_err *err)
 {
-    enum kf_toc_carrier expected = spec->is_packed ? KF_CARRIER_TAR_ZSTD
-                                   : spec->is_tar  ? KF_CARRIER_TAR
-                                                   : KF_CARRIER_RAW;
+    bool packed = spec->packing == KF_LAYER_ZSTD && spec->is_tar;
+    enum kf_toc_carrier expected = packed         ? KF_CARRIER_TAR_ZSTD
+                                   : spec->is_tar ? KF_CARRIER_TAR
+                                                  : KF_CARRIER_RAW;
 
-    if (layer->toc.toc.carrier != expected || spec->toc->embedded != spec->is_packed)
+    if (layer->toc.toc.carrier != expected || spec->toc->embedded != packed)
         return kf_fail(err, KF_E_MALFORMED,
                        "its table of contents is that of another kind of layer");
     return 0;
@@ -179,9 +180,9 @@ static int make_table(struct kf_layer *layer, const struct kf_layer_spec *spec,
     if (spec->toc && (rc = open_toc(layer, spec, err)) <= 0) {
         if (rc == 0)
             return 0;
-    } else if (spec->is_packed) {
+    } else if (spec->packing != KF_LAYER_PLAIN) {
         rc = kf_fail(err, KF_E_UNSUPPORTED,
-                     "form 'tar+zstd' without a table of contents is not supported yet");
+                     "compressed and without a table of contents: not supported yet");
     } else if (!spec->is_tar) {
         rc = make_raw_table(layer, spec, err);
     } else {

@@ -32,13 +32,15 @@ struct kf_toc_link;
 #define KF_LARGE_FILE (UINT64_C(16) << 20)
 #define KF_PLAIN_CHUNK (UINT32_C(1) << 20)
 
+enum kf_layer_packing { KF_LAYER_PLAIN, KF_LAYER_GZIP, KF_LAYER_ZSTD };
+
 struct kf_layer_spec {
     struct kf_digest digest;  /* of the blob */
     struct kf_source *source; /* the blob; a reference is taken */
     bool is_tar;              /* else raw: one file */
-    bool is_packed;           /* zstd: cannot be read without a TOC so far */
-    const char *raw_path;     /* raw only: its name ... */
-    uint16_t raw_mode;        /* ... and attributes */
+    enum kf_layer_packing packing;
+    const char *raw_path; /* raw only: its name ... */
+    uint16_t raw_mode;    /* ... and attributes */
     int64_t raw_mtime;
     const struct kf_toc_link *toc; /* NULL: none */
     struct kf_source *toc_source;  /* the blob with the TOC, when it is another one */

@@ -190,7 +190,7 @@ int toc_world_open(struct toc_world *world)
         .digest = {{1, 2, 3}},
         .source = &world->fake->source,
         .is_tar = world->carrier != KF_CARRIER_RAW,
-        .is_packed = world->carrier == KF_CARRIER_TAR_ZSTD,
+        .packing = world->carrier == KF_CARRIER_TAR_ZSTD ? KF_LAYER_ZSTD : KF_LAYER_PLAIN,
         .raw_path = "models/raw.bin",
         .raw_mode = 0600,
         .raw_mtime = 77,
