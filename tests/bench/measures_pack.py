@@ -223,24 +223,22 @@ def b13(bench):
         for _ in range(bench.size // MIB):
             file.write(os.urandom(MIB))
     count = bench.size // step
-    registry, ref = bench.packed("small", folder, "--chunk-size", "64K",
-                                 "--compression", "none")
+    bench.packed("small", folder, "--chunk-size", "64K", "--compression", "none")
     blob, _ = bench.layer("small")
 
     def measure():
-        with bench.mount(ref, None, *measures.NO_PREFETCH, "--connections",
-                         str(readers)) as mount:
+        with bench.served("small", 20) as server, bench.mount(
+                server.ref, None, *measures.NO_PREFETCH, "--connections",
+                str(readers)) as mount:
             path = mount.path("model", "w.bin")
             measures.read_ranges(path, [(0, 1)])  # the file's slice is there from now on
-            with_latency(registry, 20)
             lookups = subprocess.Popen(
                 [bench.reader, "lookup", mount.path("model"), str(count / 3200)],
                 stdout=subprocess.PIPE, text=True)
             size, seconds = bench.read("random", path, CHUNK, count, 13, readers, step)
             p99 = float(lookups.communicate()[0].split()[2])
-        peer = bench.download(registry, blob, count * CHUNK, f"connections={readers}",
-                              f"range={CHUNK}")[0]
-        registry.link("loopback")
+            peer = bench.download(server, blob, count * CHUNK, f"connections={readers}",
+                                  f"range={CHUNK}")[0]
         return size / CHUNK / seconds, count / peer, p99 / 1000
     ours, theirs, p99 = bench.median(measure)
     bench.row("B13", f"{readers} readers, 20 ms a fetch of 64 KiB, {readers} connections",
