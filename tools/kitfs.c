@@ -39,8 +39,12 @@ const struct kf_verb kf_verb_table[] = {
      "  kitfs cat oci:./layout:v1 config.json\n"
      "  kitfs cat REF model.safetensors --offset 0 --length 64K\n",
      kf_verb_cat},
-    {"list", KF_V_LIST, "REPOSITORY", 1, 1,
-     "List the tags of a repository, or of a layout folder (oci:DIR)", NULL,
+    {"list", KF_V_LIST, "[REPOSITORY]", 0, 1,
+     "List the tags of a repository, or the kits of kit's local store",
+     "  kitfs list                              kit's local store, as kit list does\n"
+     "  kitfs list registry.example/acme/llama3 tags in the registry\n"
+     "  kitfs list oci:./layout                 tags in a layout folder\n"
+     "  kitfs list store:acme/llama3            tags in kit's local store\n",
      kf_verb_list},
     {"info", KF_V_INFO, "REF", 1, 1, "Print the Kitfile of a kit, as kit info does", NULL,
      kf_verb_info},

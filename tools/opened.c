@@ -27,6 +27,20 @@ void kf_net_from_options(struct kf_net_opts *ret, const struct kf_options *optio
                                 .connections = options->connections};
 }
 
+static enum kf_pull pull_from_options(const struct kf_options *options)
+{
+    return strcmp(options->pull, "always") == 0  ? KF_PULL_ALWAYS
+           : strcmp(options->pull, "never") == 0 ? KF_PULL_NEVER
+                                                 : KF_PULL_MISSING;
+}
+
+void kf_origin_from_options(struct kf_origin_opts *ret, const struct kf_options *options)
+{
+    *ret = (struct kf_origin_opts){.offline = options->offline,
+                                   .pull = pull_from_options(options)};
+    kf_net_from_options(&ret->net, options);
+}
+
 void kf_cache_from_options(struct kf_store_opts *ret, const struct kf_options *options)
 {
     *ret = (struct kf_store_opts){.path = options->cache_dir,
@@ -40,7 +54,8 @@ void kf_kit_from_options(struct kf_kit_opts *ret, const struct kf_options *optio
     *ret = (struct kf_kit_opts){.ref = options->args[0],
                                 .memory_bytes = options->memory_bytes,
                                 .read_timeout_ns = options->read_timeout_ns,
-                                .offline = options->offline};
+                                .offline = options->offline,
+                                .pull = pull_from_options(options)};
     kf_net_from_options(&ret->net, options);
 }
 
@@ -156,12 +171,13 @@ void kf_opened_close(struct kf_opened *opened)
 static void suggest_tag(const struct kf_ref *ref, const struct kf_options *options,
                         char *out, size_t size)
 {
-    struct kf_origin_opts opts = {.timeout_ns = TAGS_TIMEOUT};
+    struct kf_origin_opts opts;
     struct kf_strings tags = {0};
     struct kf_origin *origin = NULL;
     const char *near = NULL;
 
-    kf_net_from_options(&opts.net, options);
+    kf_origin_from_options(&opts, options);
+    opts.timeout_ns = TAGS_TIMEOUT;
     opts.workq = kf_workq_new(1, NULL);
     if (opts.workq && kf_origin_open(&origin, ref, &opts, NULL) == 0 &&
         kf_origin_tags(origin, &tags, NULL) == 0)

@@ -34,6 +34,8 @@ void kf_opened_close(struct kf_opened *opened);
 int kf_opened_resolve(struct kf_resolved *ret, const struct kf_options *options,
                       struct kf_err *err);
 
+/* All but work queue, counters and time. */
+void kf_origin_from_options(struct kf_origin_opts *ret, const struct kf_options *options);
 void kf_net_from_options(struct kf_net_opts *ret, const struct kf_options *options);
 void kf_cache_from_options(struct kf_store_opts *ret, const struct kf_options *options);
 void kf_kit_from_options(struct kf_kit_opts *ret, const struct kf_options *options);

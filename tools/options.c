@@ -11,8 +11,8 @@
 
 #define NETWORK                                                              \
     (KF_V_MOUNT | KF_V_LS | KF_V_CAT | KF_V_LIST | KF_V_DOCTOR | KF_V_PACK | \
-     KF_V_VERIFY | KF_V_INSPECT | KF_V_INFO)
-#define READING (KF_V_MOUNT | KF_V_LS | KF_V_CAT | KF_V_INFO)
+     KF_V_VERIFY | KF_V_INSPECT | KF_V_INFO | KF_V_TAG | KF_V_DIFF)
+#define READING (KF_V_MOUNT | KF_V_LS | KF_V_CAT | KF_V_INFO | KF_V_DIFF)
 #define OPENING (READING | KF_V_VERIFY | KF_V_INSPECT)
 #define CACHE (READING | KF_V_DOCTOR)
 #define LONG (KF_V_PACK | KF_V_VERIFY)
@@ -40,7 +40,12 @@ const struct kf_option kf_option_table[] = {
     {"memory", 0, KF_OPT_SIZE, "SIZE", FIELD(memory_bytes), OPENING, "160M", NULL,
      "for data on its way from the registry to readers and cache"},
     {"offline", 0, KF_OPT_FLAG, NULL, FIELD(offline), READING, NULL, NULL,
-     "use nothing but the cache"},
+     "use nothing but the cache and what is local anyway"},
+    {"pull", 0, KF_OPT_TEXT, "WHEN", FIELD(pull), NETWORK & ~KF_V_PACK, "missing",
+     "missing|always|never",
+     "whether the registry is asked for a reference without prefix; missing: unless "
+     "kit's "
+     "store holds it"},
     {"uid", 0, KF_OPT_ID, "USER", FIELD(uid), KF_V_MOUNT, NULL, NULL,
      "owner of what is mounted (you)"},
     {"gid", 0, KF_OPT_ID, "GROUP", FIELD(gid), KF_V_MOUNT, NULL, NULL,
@@ -70,7 +75,8 @@ const struct kf_option kf_option_table[] = {
     {"recursive", 'R', KF_OPT_FLAG, NULL, FIELD(recursive), KF_V_LS, NULL, NULL,
      "folders below too"},
     {"json", 0, KF_OPT_FLAG, NULL, FIELD(json),
-     KF_V_LS | KF_V_STATUS | KF_V_DOCTOR | KF_V_VERIFY, NULL, NULL, "for programs"},
+     KF_V_LS | KF_V_STATUS | KF_V_DOCTOR | KF_V_VERIFY | KF_V_LIST | KF_V_DIFF, NULL,
+     NULL, "for programs"},
     {"offset", 0, KF_OPT_SIZE, "N", FIELD(offset), KF_V_CAT, "0", NULL,
      "first byte to write"},
     {"length", 0, KF_OPT_SIZE, "N", FIELD(length), KF_V_CAT, NULL, NULL,

@@ -37,6 +37,7 @@ struct kf_options {
     uint64_t memory_bytes;
     char *prefetch;
     bool offline;
+    char *pull;
     /* network */
     bool plain_http;
     bool tls_verify;
@@ -101,6 +102,8 @@ enum kf_verb_bit {
     KF_V_VERIFY = 1 << 11,
     KF_V_INSPECT = 1 << 12,
     KF_V_INFO = 1 << 13,
+    KF_V_TAG = 1 << 14,
+    KF_V_DIFF = 1 << 15,
 };
 
 enum kf_option_type {

@@ -254,14 +254,15 @@ static void check_origin(struct report *report, struct kf_origin *origin,
 
 static void check_reference(struct report *report, const struct kf_options *options)
 {
-    struct kf_origin_opts opts = {.timeout_ns = REACH_TIME};
+    struct kf_origin_opts opts;
     struct kf_origin *origin = NULL;
     struct kf_ref ref = {0};
     struct kf_err err = {0};
     kf_auto(kf_free) char *text =
         kf_ref_with_tag(options->args[0], options->quiet || options->json, &err);
 
-    kf_net_from_options(&opts.net, options);
+    kf_origin_from_options(&opts, options);
+    opts.timeout_ns = REACH_TIME;
     opts.workq = text ? kf_workq_new(2, &err) : NULL;
     if (!opts.workq || kf_ref_parse(&ref, text, &err) != 0 ||
         kf_origin_open(&origin, &ref, &opts, &err) != 0)

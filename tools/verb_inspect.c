@@ -98,7 +98,7 @@ static json_t *describe(struct kf_origin *origin, const struct kf_ref *ref,
 static int print_kit(const struct kf_options *options, struct kf_workq *workq,
                      struct kf_err *err)
 {
-    struct kf_origin_opts opts = {.workq = workq, .timeout_ns = options->read_timeout_ns};
+    struct kf_origin_opts opts;
     kf_auto(kf_free) char *text = kf_ref_with_tag(options->args[0], options->quiet, err);
     struct kf_origin *origin = NULL;
     json_t *root = NULL;
@@ -106,7 +106,9 @@ static int print_kit(const struct kf_options *options, struct kf_workq *workq,
 
     if (!text || kf_ref_parse(&ref, text, err) != 0)
         return -1;
-    kf_net_from_options(&opts.net, options);
+    kf_origin_from_options(&opts, options);
+    opts.workq = workq;
+    opts.timeout_ns = options->read_timeout_ns;
     if (kf_origin_open(&origin, &ref, &opts, err) == 0)
         root = describe(origin, &ref, options->read_timeout_ns, err);
     kf_origin_close(origin);

@@ -48,19 +48,18 @@ static int64_t timeout_of(const struct kf_kit_opts *opts)
     return opts->read_timeout_ns ? opts->read_timeout_ns : DEFAULT_TIMEOUT_NS;
 }
 
-/* A layout folder is local: offline changes nothing about it. */
 static int open_origin(struct kf_origin **ret, const struct kf_ref *ref,
                        const struct kf_kit_opts *opts, struct kf_err *err)
 {
     const struct kf_origin_opts origin_opts = {
         .net = opts->net,
+        .pull = opts->pull,
+        .offline = opts->offline,
         .workq = opts->workq,
         .stats = opts->stats,
         .timeout_ns = timeout_of(opts),
     };
 
-    if (opts->offline && ref->where != KF_REF_LAYOUT)
-        return 0;
     return kf_origin_open(ret, ref, &origin_opts, err);
 }
 

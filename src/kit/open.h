@@ -22,12 +22,13 @@ struct kf_store;
 struct kf_kit_opts {
     const char *ref;
     struct kf_net_opts net;
+    enum kf_pull pull;
     struct kf_workq *workq;  /* borrowed; outlives the kit */
     struct kf_store *store;  /* borrowed; outlives the kit; NULL: nothing is kept */
     struct kf_stats *stats;  /* borrowed; may be NULL */
     uint64_t memory_bytes;   /* 0: 160 MiB */
     int64_t read_timeout_ns; /* 0: 5 minutes */
-    bool offline;            /* from the cache alone */
+    bool offline;            /* from the cache, or a folder or store that is here */
 };
 
 /* The manifest and the Kitfile alone; blocking. */

@@ -120,7 +120,7 @@ static int get_first(const struct kf_resolve_from *from, struct kf_buf *ret,
         return get_manifest(from, kf_digest_format(&ref->digest, text), &ref->digest, ret,
                             ret_digest, err);
     /* A layout of one manifest needs no tag; its tags are read as quickly as ours. */
-    if (ref->where == KF_REF_LAYOUT)
+    if (from->origin && from->origin->is_local)
         return get_manifest(from, ref->tag ? ref->tag : "", NULL, ret, ret_digest, err);
     if (!ref->tag)
         return kf_fail(err, KF_E_ARG, "the reference has neither tag nor digest");

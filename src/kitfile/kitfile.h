@@ -37,6 +37,7 @@ struct kf_kitfile {
     char *manifest_version;
     char *package_name;
     char *package_version;
+    char *package_author;     /* the first one */
     struct kf_entry *entries; /* in layer order: model, parts, code, datasets, docs,
                                  prompts, MCP servers */
     size_t entry_count;

@@ -132,6 +132,21 @@ static int take_model(struct kf_kitfile *kitfile, const json_t *root, struct kf_
     return take_list(kitfile, KF_ENTRY_PART, model, err);
 }
 
+static int take_author(struct kf_kitfile *kitfile, const json_t *package,
+                       struct kf_err *err)
+{
+    const json_t *authors = json_object_get(package, "authors");
+    const json_t *first = json_array_get(authors, 0);
+
+    if (!first || json_is_null(first))
+        return 0;
+    if (!json_is_string(first))
+        return malformed(err, "authors");
+    kitfile->package_author = strdup(json_string_value(first));
+    return kitfile->package_author ? 0
+                                   : kf_fail(err, KF_E_NOMEM, "no memory for a Kitfile");
+}
+
 static int take_all(struct kf_kitfile *kitfile, const json_t *root, struct kf_err *err)
 {
     const json_t *package = json_object_get(root, "package");
@@ -141,7 +156,7 @@ static int take_all(struct kf_kitfile *kitfile, const json_t *root, struct kf_er
     if (take_string(root, "manifestVersion", &kitfile->manifest_version, err) != 0 ||
         take_string(package, "name", &kitfile->package_name, err) != 0 ||
         take_string(package, "version", &kitfile->package_version, err) != 0 ||
-        take_model(kitfile, root, err) != 0)
+        take_author(kitfile, package, err) != 0 || take_model(kitfile, root, err) != 0)
         return -1;
     for (size_t kind = KF_ENTRY_CODE; kind < KF_ARRAY_LEN(kinds); kind++)
         if (take_list(kitfile, (enum kf_entry_kind)kind, root, err) != 0)
@@ -193,5 +208,6 @@ void kf_kitfile_fini(struct kf_kitfile *kitfile)
     free(kitfile->manifest_version);
     free(kitfile->package_name);
     free(kitfile->package_version);
+    free(kitfile->package_author);
     memset(kitfile, 0, sizeof(*kitfile));
 }

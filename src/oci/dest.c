@@ -121,9 +121,8 @@ int kf_dest_put(struct kf_dest *dest, const void *data, size_t length,
     return kf_dest_commit(blob, digest, err);
 }
 
-int kf_dest_manifest(struct kf_dest *dest, const void *json, size_t length,
-                     const struct kf_digest *digest, const char *artifact_type,
+int kf_dest_manifest(struct kf_dest *dest, const struct kf_dest_manifest *manifest,
                      struct kf_err *err)
 {
-    return dest->ops->manifest(dest, json, length, digest, artifact_type, err);
+    return dest->ops->manifest(dest, manifest, err);
 }

@@ -24,6 +24,14 @@ struct kf_dest;
 struct kf_dest_blob;
 struct kf_err;
 
+struct kf_dest_manifest {
+    const void *json;
+    size_t length;
+    const struct kf_digest *digest;
+    const char *media_type;    /* NULL: an OCI image manifest */
+    const char *artifact_type; /* NULL: not said */
+};
+
 struct kf_dest_ops {
     int (*has)(struct kf_dest *dest, const struct kf_digest *digest, uint64_t size,
                struct kf_err *err);
@@ -33,8 +41,7 @@ struct kf_dest_ops {
     int (*commit)(struct kf_dest_blob *blob, const struct kf_digest *digest,
                   struct kf_err *err);
     void (*abandon)(struct kf_dest_blob *blob);
-    int (*manifest)(struct kf_dest *dest, const void *json, size_t length,
-                    const struct kf_digest *digest, const char *artifact_type,
+    int (*manifest)(struct kf_dest *dest, const struct kf_dest_manifest *manifest,
                     struct kf_err *err);
     void (*close)(struct kf_dest *dest);
 };
@@ -95,8 +102,7 @@ int kf_dest_put(struct kf_dest *dest, const void *data, size_t length,
                 const struct kf_digest *digest, struct kf_err *err);
 /* Puts a manifest, all of whose blobs are there, and moves the reference's tag to it
  * where it has one. */
-int kf_dest_manifest(struct kf_dest *dest, const void *json, size_t length,
-                     const struct kf_digest *digest, const char *artifact_type,
+int kf_dest_manifest(struct kf_dest *dest, const struct kf_dest_manifest *manifest,
                      struct kf_err *err);
 
 /* For the ops. */

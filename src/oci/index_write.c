@@ -12,8 +12,6 @@
 #include "oci/manifest.h"
 #include "oci/media.h"
 
-#define TAG_ANNOTATION "org.opencontainers.image.ref.name"
-
 KF_DEFINE_AUTO(json, json_t *, json_decref)
 
 static int no_memory(const char *name, struct kf_err *err)
@@ -58,11 +56,12 @@ static int save(int dirfd, const char *name, const json_t *root, struct kf_err *
 static json_t *descriptor(const struct kf_index_entry *entry, const char *tag)
 {
     char text[KF_DIGEST_TEXT_SIZE];
-    json_t *annotations = tag ? json_pack("{s:s}", TAG_ANNOTATION, tag) : NULL;
+    json_t *annotations = tag ? json_pack("{s:s}", KF_TAG_ANNOTATION, tag) : NULL;
 
     if (tag && !annotations)
         return NULL;
-    return json_pack("{s:s, s:s, s:I, s:s*, s:o*}", "mediaType", KF_MEDIA_OCI_MANIFEST,
+    return json_pack("{s:s, s:s, s:I, s:s*, s:o*}", "mediaType",
+                     entry->media_type ? entry->media_type : KF_MEDIA_OCI_MANIFEST,
                      "digest", kf_digest_format(entry->digest, text), "size",
                      (json_int_t)entry->size, "artifactType", entry->artifact_type,
                      "annotations", annotations);
@@ -92,8 +91,8 @@ static void remove_old(json_t *entries, const char *digest, const char *tag)
         const json_t *entry = json_array_get(entries, i);
         const json_t *annotations = json_object_get(entry, "annotations");
 
-        if (json_object_get(annotations, TAG_ANNOTATION)
-                ? has_text(annotations, TAG_ANNOTATION, tag)
+        if (json_object_get(annotations, KF_TAG_ANNOTATION)
+                ? has_text(annotations, KF_TAG_ANNOTATION, tag)
                 : has_text(entry, "digest", digest))
             (void)json_array_remove(entries, i); /* it is in range */
     }

@@ -15,6 +15,7 @@ struct kf_err;
 struct kf_index_entry {
     const struct kf_digest *digest;
     size_t size;
+    const char *media_type;    /* NULL: an OCI image manifest */
     const char *artifact_type; /* NULL: not said */
 };
 

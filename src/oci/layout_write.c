@@ -21,15 +21,17 @@ static struct layout *layout_of(struct kf_dest *dest)
     return kf_container_of(dest, struct layout, folder.dest);
 }
 
-static int put_manifest(struct kf_dest *dest, const void *json, size_t length,
-                        const struct kf_digest *digest, const char *artifact_type,
+static int put_manifest(struct kf_dest *dest, const struct kf_dest_manifest *manifest,
                         struct kf_err *err)
 {
     struct layout *layout = layout_of(dest);
-    struct kf_index_entry entry = {digest, length, artifact_type};
+    struct kf_index_entry entry = {.digest = manifest->digest,
+                                   .size = manifest->length,
+                                   .media_type = manifest->media_type,
+                                   .artifact_type = manifest->artifact_type};
     kf_auto(kf_close_fd) int lock = -1;
 
-    if (kf_dest_put(dest, json, length, digest, err) != 0)
+    if (kf_dest_put(dest, manifest->json, manifest->length, manifest->digest, err) != 0)
         return -1;
     lock = kf_dest_folder_lock(&layout->folder, err);
     if (lock < 0)

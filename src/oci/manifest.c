@@ -261,6 +261,63 @@ int kf_index_parse(struct kf_index *ret, const void *json, size_t length,
     return 0;
 }
 
+static int set_tag(struct kf_desc *desc, const char *tag, struct kf_err *err)
+{
+    free_annotations(desc->annotations, desc->annotation_count);
+    desc->annotation_count = 0;
+    desc->annotations = calloc(1, sizeof(*desc->annotations));
+    if (!desc->annotations)
+        return no_memory(err);
+    desc->annotation_count = 1;
+    desc->annotations[0].key = strdup(KF_TAG_ANNOTATION);
+    desc->annotations[0].value = strdup(tag);
+    return desc->annotations[0].key && desc->annotations[0].value ? 0 : no_memory(err);
+}
+
+static int take_tags(struct kf_index *index, json_t *root, struct kf_err *err)
+{
+    size_t size = json_object_size(root);
+    const char *tag;
+    json_t *value;
+
+    if (size > KF_MANIFEST_LAYER_LIMIT)
+        return kf_fail(err, KF_E_LIMIT, "more than %u tags", KF_MANIFEST_LAYER_LIMIT);
+    index->entries = calloc(size + 1, sizeof(*index->entries));
+    if (!index->entries)
+        return no_memory(err);
+    json_object_foreach(root, tag, value)
+    {
+        /* Counted first, so that a half-made one is freed too. */
+        struct kf_desc *desc = &index->entries[index->entry_count++];
+
+        if (take_desc(desc, value, err) != 0 || set_tag(desc, tag, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int kf_index_parse_tags(struct kf_index *ret, const void *json, size_t length,
+                        struct kf_err *err)
+{
+    kf_auto(kf_auto_json) json_t *root = load(json, length, err);
+    struct kf_index index = {0};
+
+    if (!root)
+        return -1;
+    if (take_tags(&index, root, err) != 0) {
+        kf_index_fini(&index);
+        return -1;
+    }
+    *ret = index;
+    return 0;
+}
+
+const char *kf_desc_tag(const struct kf_desc *desc)
+{
+    return kf_annotation_get(desc->annotations, desc->annotation_count,
+                             KF_TAG_ANNOTATION);
+}
+
 void kf_index_fini(struct kf_index *index)
 {
     free_descs(index->entries, index->entry_count);

@@ -62,7 +62,15 @@ int kf_manifest_parse(struct kf_manifest *ret, const void *json, size_t length,
 void kf_manifest_fini(struct kf_manifest *manifest);
 int kf_index_parse(struct kf_index *ret, const void *json, size_t length,
                    struct kf_err *err);
+/* kit's list of the tags of a repository, {"tag": descriptor, ...}, as an index: each
+ * entry has its tag (kf_desc_tag) and no other annotation. */
+int kf_index_parse_tags(struct kf_index *ret, const void *json, size_t length,
+                        struct kf_err *err);
 void kf_index_fini(struct kf_index *index);
+
+#define KF_TAG_ANNOTATION "org.opencontainers.image.ref.name"
+/* The tag that an index gives to its entry, or NULL; borrowed. */
+const char *kf_desc_tag(const struct kf_desc *desc);
 
 /* The value, or NULL; borrowed. */
 const char *kf_annotation_get(const struct kf_annotation *annotations, size_t count,

@@ -1,23 +1,65 @@
 #include "oci/origin.h"
 
-#include <string.h>
-
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "oci/kitstore.h"
+
+static int open_registry(struct kf_origin **ret, const struct kf_ref *ref,
+                         const struct kf_origin_opts *opts, struct kf_err *err)
+{
+    if (kf_ref_is_local(ref))
+        return kf_fail(err, KF_E_ARG,
+                       "'%s' names no registry, so it can only be in kit's store",
+                       ref->repository);
+    if (!opts->offline)
+        return kf_registry_open(ret, ref, opts, err);
+    *ret = NULL;
+    return 0;
+}
+
+/* Without a prefix. */
+static int open_any(struct kf_origin **ret, const struct kf_ref *ref,
+                    const struct kf_origin_opts *opts, struct kf_err *err)
+{
+    struct kf_err why = {0};
+
+    if (opts->pull == KF_PULL_ALWAYS)
+        return open_registry(ret, ref, opts, err);
+    if (opts->pull == KF_PULL_NEVER || kf_ref_is_local(ref)) {
+        if (kf_kitstore_open(ret, ref, opts, &why) == 0)
+            return 0;
+        return kf_fail(err, why.kind, "%s%s", why.message,
+                       why.kind != KF_E_NOTFOUND ? ""
+                       : kf_ref_is_local(ref)
+                           ? "; it names no registry, so it is looked for nowhere else"
+                           : "; --pull never looks nowhere else");
+    }
+    if (!ref->tag && !ref->has_digest)
+        return open_registry(ret, ref, opts, err);
+    if (kf_kitstore_open(ret, ref, opts, &why) == 0)
+        return 0;
+    if (why.kind == KF_E_NOTFOUND)
+        return open_registry(ret, ref, opts, err);
+    return kf_fail(err, why.kind, "%s (--pull always asks the registry instead)",
+                   why.message);
+}
 
 int kf_origin_open(struct kf_origin **ret, const struct kf_ref *ref,
                    const struct kf_origin_opts *opts, struct kf_err *err)
 {
-    if (ref->where == KF_REF_LAYOUT)
+    switch (ref->where) {
+    case KF_REF_LAYOUT:
         return kf_layout_open(ret, ref, opts, err);
-    if (ref->where == KF_REF_STORE || strcmp(ref->registry, "localhost") == 0)
-        return kf_fail(
-            err, KF_E_UNSUPPORTED,
-            "kit's local store is not supported yet: name a registry, or a layout "
-            "folder as oci:DIR");
-    return kf_registry_open(ret, ref, opts, err);
+    case KF_REF_STORE:
+        return kf_kitstore_open(ret, ref, opts, err);
+    case KF_REF_REGISTRY:
+        return open_registry(ret, ref, opts, err);
+    case KF_REF_ANY:
+    default:
+        return open_any(ret, ref, opts, err);
+    }
 }
 
 void kf_origin_close(struct kf_origin *origin)

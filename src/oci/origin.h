@@ -30,8 +30,17 @@ struct kf_net_opts {
     unsigned connections; /* a host; 0: 8 */
 };
 
+/* Where references without a prefix are looked for. */
+enum kf_pull {
+    KF_PULL_MISSING, /* kit's store if it holds it, else the registry */
+    KF_PULL_ALWAYS,  /* the registry */
+    KF_PULL_NEVER,   /* kit's store */
+};
+
 struct kf_origin_opts {
     struct kf_net_opts net;
+    enum kf_pull pull;
+    bool offline;           /* no registry */
     struct kf_workq *workq; /* borrowed; outlives the origin and its sources */
     struct kf_stats *stats; /* borrowed; may be NULL */
     int64_t timeout_ns;     /* of one blocking call */
@@ -49,11 +58,14 @@ struct kf_origin_ops {
 
 struct kf_origin {
     const struct kf_origin_ops *ops;
-    const char *kind; /* "the registry", "the layout", "the store": for what people see */
+    const char *kind; /* "the registry", "the layout", "kit's store": for people */
+    bool is_local;    /* its blobs are files here, and its tags cost nothing */
 };
 
-/* Picks by reference: layout folders and registries. A plain reference and `store:` say
- * KF_E_UNSUPPORTED for kit's store as long as it is not there. */
+/* Picks by reference, and for one without a prefix by `pull`. What is damaged in kit's
+ * store fails: a registry that might have something else under the name is not asked
+ * then. One without tag and digest is held by no store. *ret is NULL where it would be a
+ * registry and there is to be none (offline). */
 int kf_origin_open(struct kf_origin **ret, const struct kf_ref *ref,
                    const struct kf_origin_opts *opts, struct kf_err *err);
 void kf_origin_close(struct kf_origin *origin); /* NULL is fine; sources may outlive it */
@@ -79,7 +91,7 @@ int kf_origin_blob_bytes(struct kf_origin *origin, const struct kf_desc *desc,
 /* All tags, sorted. */
 int kf_origin_tags(struct kf_origin *origin, struct kf_strings *ret, struct kf_err *err);
 
-/* The two there are today (oci/layout.c, oci/registry.c). */
+/* For origin.c, beside kf_kitstore_open. */
 int kf_layout_open(struct kf_origin **ret, const struct kf_ref *ref,
                    const struct kf_origin_opts *opts, struct kf_err *err);
 int kf_registry_open(struct kf_origin **ret, const struct kf_ref *ref,

@@ -12,7 +12,6 @@
 #define LOCAL "localhost"
 #define HUB "docker.io"
 #define HUB_API "registry-1.docker.io"
-#define NAMELESS "_" /* kit's repository of a bare digest */
 
 static const struct {
     const char *prefix;
@@ -177,7 +176,8 @@ static int take_repository(struct kf_ref *ref, const char *text, size_t length,
         return no_memory(err);
     }
     if (!is_repository(ref->repository) &&
-        (strcmp(ref->registry, LOCAL) != 0 || strcmp(ref->repository, NAMELESS) != 0))
+        (strcmp(ref->registry, LOCAL) != 0 ||
+         strcmp(ref->repository, KF_REF_NAMELESS) != 0))
         return kf_fail(err, KF_E_ARG,
                        "invalid repository '%s' (lower case letters, digits and . _ - /)",
                        ref->repository);
@@ -196,8 +196,7 @@ static int parse_name(struct kf_ref *ref, const char *text, struct kf_err *err)
 
     if (at && take_digest(ref, at + 1, err) != 0)
         return -1;
-    if (host > 0 && (memchr(text, '.', host) || memchr(text, ':', host) ||
-                     (host == strlen(LOCAL) && memcmp(text, LOCAL, host) == 0))) {
+    if (host > 0 && (memchr(text, '.', host) || memchr(text, ':', host))) {
         if (copy(&ref->registry, text, host, err) != 0)
             return -1;
         name = slash + 1;
@@ -227,7 +226,7 @@ static int parse_bare_digest(struct kf_ref *ref, const char *text, struct kf_err
     if (take_digest(ref, text, err) != 0 ||
         copy(&ref->registry, LOCAL, strlen(LOCAL), err) != 0)
         return -1;
-    return copy(&ref->repository, NAMELESS, strlen(NAMELESS), err);
+    return copy(&ref->repository, KF_REF_NAMELESS, strlen(KF_REF_NAMELESS), err);
 }
 
 int kf_ref_parse(struct kf_ref *ret, const char *text, struct kf_err *err)
@@ -280,13 +279,22 @@ static const char *prefix_of(const struct kf_ref *ref)
     return prefixes[ref->where];
 }
 
+bool kf_ref_is_local(const struct kf_ref *ref)
+{
+    return ref->registry && strcmp(ref->registry, LOCAL) == 0;
+}
+
 char *kf_ref_format_name(const struct kf_ref *ref)
 {
     char *text;
-    int rc = ref->dir ? asprintf(&text, "%s%s", prefix_of(ref), ref->dir)
-                      : asprintf(&text, "%s%s/%s", prefix_of(ref), ref->registry,
-                                 ref->repository);
+    int rc;
 
+    if (ref->dir)
+        rc = asprintf(&text, "%s%s", prefix_of(ref), ref->dir);
+    else if (kf_ref_is_local(ref))
+        rc = asprintf(&text, "%s%s", prefix_of(ref), ref->repository);
+    else
+        rc = asprintf(&text, "%s%s/%s", prefix_of(ref), ref->registry, ref->repository);
     return rc < 0 ? NULL : text;
 }
 
@@ -298,8 +306,12 @@ char *kf_ref_format(const struct kf_ref *ref)
 
     if (!name)
         return NULL;
-    if (ref->has_digest)
-        rc = asprintf(&text, "%s@%s", name, kf_digest_format(&ref->digest, digest));
+    (void)kf_digest_format(&ref->digest, digest);
+    if (ref->has_digest && kf_ref_is_local(ref) &&
+        strcmp(ref->repository, KF_REF_NAMELESS) == 0)
+        rc = asprintf(&text, "%s%s", prefix_of(ref), digest);
+    else if (ref->has_digest)
+        rc = asprintf(&text, "%s@%s", name, digest);
     else
         rc = asprintf(&text, "%s%s%s", name, ref->tag ? ":" : "",
                       ref->tag ? ref->tag : "");

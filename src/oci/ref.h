@@ -7,7 +7,8 @@
  *     oci://REF  kit://REF  docker://REF       the registry, whatever the store holds
  *
  * The first component is a registry only if it contains '.' or ':'; otherwise the
- * registry is "localhost", meaning the local store only. `docker.io` is contacted as
+ * registry is "localhost", meaning the local store only, and is not shown: "localhost/x"
+ * is the repository "localhost/x" of it. `docker.io` is contacted as
  * registry-1.docker.io (kf_ref_api_host), one-component names there get `library/`.
  * `repo:tag@digest`: the digest counts, the tag is kept for display. Names follow the
  * distribution spec (repository [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/...)*, at most 255
@@ -23,6 +24,8 @@
 #include "base/digest.h"
 
 struct kf_err;
+
+#define KF_REF_NAMELESS "_" /* kit's repository of what has no name */
 
 enum kf_ref_where {
     KF_REF_ANY,      /* no prefix: kit's store if it holds it, else the registry */
@@ -48,6 +51,7 @@ void kf_ref_fini(struct kf_ref *ref);
 char *kf_ref_format(const struct kf_ref *ref);
 /* The same without tag and digest: what `@digest` can be put behind. */
 char *kf_ref_format_name(const struct kf_ref *ref);
+bool kf_ref_is_local(const struct kf_ref *ref); /* no registry: kit's store alone */
 /* The host to contact: "registry-1.docker.io" for Docker Hub's names. Borrowed from ref.
  */
 const char *kf_ref_api_host(const struct kf_ref *ref);

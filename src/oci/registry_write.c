@@ -65,8 +65,7 @@ static int check_answer(const struct kf_exchange *exchange,
                    kf_digest_format(&theirs, text));
 }
 
-static int put_manifest(struct kf_dest *dest, const void *json, size_t length,
-                        const struct kf_digest *digest, const char *artifact_type,
+static int put_manifest(struct kf_dest *dest, const struct kf_dest_manifest *manifest,
                         struct kf_err *err)
 {
     const struct repository *repository = repository_of(dest);
@@ -75,8 +74,7 @@ static int put_manifest(struct kf_dest *dest, const void *json, size_t length,
     kf_auto(kf_buf_fini) struct kf_buf answer;
     char text[KF_DIGEST_TEXT_SIZE], *url;
 
-    (void)artifact_type; /* the manifest says it */
-    (void)kf_digest_format(digest, text);
+    (void)kf_digest_format(manifest->digest, text);
     kf_buf_init(&answer, ANSWER_LIMIT);
     if (asprintf(&url, "%s/manifests/%s", registry->base,
                  repository->tag ? repository->tag : text) < 0)
@@ -84,15 +82,16 @@ static int put_manifest(struct kf_dest *dest, const void *json, size_t length,
     if (kf_call_init(&call, registry, url, KF_NO_DEADLINE, &answer, err) != 0)
         return -1;
     call.exchange.method = KF_HTTP_PUT;
-    call.exchange.content_type = KF_MEDIA_OCI_MANIFEST;
-    call.exchange.send = json;
-    call.exchange.send_length = length;
+    call.exchange.content_type =
+        manifest->media_type ? manifest->media_type : KF_MEDIA_OCI_MANIFEST;
+    call.exchange.send = manifest->json;
+    call.exchange.send_length = manifest->length;
     call.exchange.stall_ns = STALL_NS;
     if (kf_call_run(&call, err) != 0) {
         (void)kf_push_refused(err, &call.exchange);
         return kf_fail_wrap(err, "cannot put manifest '%s'", text);
     }
-    return check_answer(&call.exchange, digest, registry->host, err);
+    return check_answer(&call.exchange, manifest->digest, registry->host, err);
 }
 
 static void close_repository(struct kf_dest *dest)

@@ -256,10 +256,15 @@ static int put_manifest(struct kf_packing *packing, const struct kf_buf *kitfile
     if (rc == 0)
         rc = kf_digest_of(ret, json.data, json.length, err);
     if (rc == 0)
-        rc = kf_dest_manifest(packing->dest, json.data, json.length, ret,
-                              opts->model_pack ? KF_MEDIA_MODELPACK_ARTIFACT
-                                               : KF_MEDIA_MODELKIT_ARTIFACT,
-                              err);
+        rc = kf_dest_manifest(
+            packing->dest,
+            &(struct kf_dest_manifest){.json = json.data,
+                                       .length = json.length,
+                                       .digest = ret,
+                                       .artifact_type = opts->model_pack
+                                                            ? KF_MEDIA_MODELPACK_ARTIFACT
+                                                            : KF_MEDIA_MODELKIT_ARTIFACT},
+            err);
     packing->put_bytes += json.length;
     kf_buf_fini(&json);
     return rc;

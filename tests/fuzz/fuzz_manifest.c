@@ -51,5 +51,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             check_desc(&index.entries[i]);
         kf_index_fini(&index);
     }
+    if (kf_index_parse_tags(&index, data, size, &err) == 0) {
+        if (index.entry_count > KF_MANIFEST_LAYER_LIMIT)
+            abort();
+        for (size_t i = 0; i < index.entry_count; i++) {
+            if (!kf_desc_tag(&index.entries[i]))
+                abort();
+            check_desc(&index.entries[i]);
+        }
+        kf_index_fini(&index);
+    }
     return 0;
 }

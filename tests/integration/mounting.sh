@@ -144,7 +144,7 @@ case_bad_references() {
         "oci:$TMP/none:v1" "oci:$TMP/layout:v2"; do
         refused 'Cannot mount' kit mount "$ref" "$MNT"
     done
-    refused 'store' kit mount "store:localhost/x:v1" "$MNT"
+    refused "kit's store" kit mount "store:x:v1" "$MNT"
 }
 
 # No tag: a layout with one kit needs none; a registry's is `latest`, as in kit.

@@ -112,10 +112,14 @@ static int put_manifest(struct kf_dest *dest, struct kf_buf *json, struct kf_err
 {
     char text[KF_DIGEST_TEXT_SIZE];
     struct kf_digest digest;
+    const struct kf_dest_manifest manifest = {.json = json->data,
+                                              .length = json->length,
+                                              .digest = &digest,
+                                              .artifact_type =
+                                                  KF_MEDIA_MODELKIT_ARTIFACT};
 
     if (kf_digest_of(&digest, json->data, json->length, err) != 0 ||
-        kf_dest_manifest(dest, json->data, json->length, &digest,
-                         KF_MEDIA_MODELKIT_ARTIFACT, err) != 0)
+        kf_dest_manifest(dest, &manifest, err) != 0)
         return -1;
     (void)printf("%s\n", kf_digest_format(&digest, text));
     return 0;

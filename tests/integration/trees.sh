@@ -45,6 +45,58 @@ pushed() { # sets DOCKER_REGISTRY and has all lazy kits there
     done
 }
 
+# kit's local store as kit left it, by the names that kit was given.
+store_of_kit() { # VERSION
+    export KITOPS_HOME=$TMP/home-$1
+    mkdir -p "$KITOPS_HOME"
+    cp -r "$kits/kit-$1/store" "$KITOPS_HOME/storage"
+}
+
+name_of() { # VERSION NAME: how kit was told to call it
+    awk -F '\t' -v name="$2" '$1 == name {print $2}' "$kits/kit-$1/refs.tsv"
+}
+
+case_store() {
+    local version
+    for version in 1.7 1.11 1.15; do
+        store_of_kit "$version"
+        for kit in $lazy; do
+            [ "${kit%/*}" = "$version" ] || continue
+            mount_and_compare "$(name_of "$version" "${kit#*/}")" "$kit"
+        done
+    done
+}
+
+case_verbs_on_the_store() {
+    local ref tree
+    store_of_kit 1.11
+    ref=$(name_of 1.11 parts)
+    tree=$kits/kit-1.11/expected/parts.tsv
+    equal "$(kit info "$ref" | sha256sum | cut -c 1-64)" \
+        "$(awk -F '\t' '$5 == "Kitfile" {print $4}' "$tree")" "info"
+    equal "$(kit inspect "$ref" | jq -r .digest)" \
+        "$(kit list --json | jq -r '.[] | select(.repo == "localhost/parts").digest')" "inspect"
+    equal "$(kit ls -R "$ref" | sed 's|/$||' | sort)" \
+        "$(expected_tree "$tree" | cut -f 5 | sort)" "ls"
+    equal "$(kit cat "$ref" config.json | sha256sum | cut -c 1-64)" \
+        "$(awk -F '\t' '$5 == "config.json" {print $4}' "$tree")" "cat"
+    kit verify "$ref" >"$TMP/verified"
+    kit verify --json "$ref" >"$TMP/verified"
+    kit doctor "$ref" | grep -q "kit's store has sha256:" || fail "doctor"
+    kit info --offline "$ref" >"$TMP/info" || fail "offline"
+    # One byte of a layer flipped: found.
+    python3 - "$KITOPS_HOME/storage" "$(kit inspect "$ref" | jq -r '.manifest.layers[0].digest')" \
+        <<'END'
+import pathlib, sys
+blob = pathlib.Path(sys.argv[1], "blobs/sha256", sys.argv[2][7:])
+data = bytearray(blob.read_bytes())
+data[5000] ^= 1
+blob.unlink()
+blob.write_bytes(data)
+END
+    ! kit verify "$ref" >"$TMP/verified" || fail "damage is not seen"
+}
+
 case_docker_registry() {
     pushed
     for kit in $lazy; do

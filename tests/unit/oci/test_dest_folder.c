@@ -83,7 +83,12 @@ static int put_manifest(struct kf_dest *dest, const char *json)
 {
     struct kf_digest digest = digest_of(json);
 
-    return kf_dest_manifest(dest, json, strlen(json), &digest, "application/x", &err);
+    return kf_dest_manifest(dest,
+                            &(struct kf_dest_manifest){.json = json,
+                                                       .length = strlen(json),
+                                                       .digest = &digest,
+                                                       .artifact_type = "application/x"},
+                            &err);
 }
 
 static void tag_layout(const char *tag, const char *json)
@@ -404,25 +409,24 @@ static void expect_json(const char *path, const char *before, const char *json,
     "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\"," \
     "\"manifests\":["
 
-/* The names are those that kit 1.15 gave: tests/data/kits. (It was told
- * "localhost/files", in which it sees no registry.) */
+/* The names are those that kit 1.15 gave: tests/data/kits. */
 Test(dest_folder, store_has_the_files_of_kit)
 {
     cr_assert_eq(setenv("KITOPS_HOME", dir, 1), 0);
-    put_in_store("localhost/localhost/files:v1", ONE);
+    put_in_store("localhost/files:v1", ONE);
     expect_json("storage/index.json", INDEX_HEAD, ONE, "]}");
     expect_json("storage/bG9jYWxob3N0L2xvY2FsaG9zdC9maWxlcw==-index.json", INDEX_HEAD,
                 ONE, "]}");
     expect_json("storage/bG9jYWxob3N0L2xvY2FsaG9zdC9maWxlcw==-tags.json", "{\"v1\":", ONE,
                 "}");
-    put_in_store("store:localhost/localhost/basic:a", ONE);
-    put_in_store("localhost/localhost/agent:a", ONE);
+    put_in_store("store:localhost/basic:a", ONE);
+    put_in_store("localhost/agent:a", ONE);
     expect_json("storage/index.json", INDEX_HEAD, ONE, "]}");
     expect_json("storage/bG9jYWxob3N0L2xvY2FsaG9zdC9iYXNpYw==-tags.json", "{\"a\":", ONE,
                 "}");
     expect_json("storage/bG9jYWxob3N0L2xvY2FsaG9zdC9hZ2VudA==-tags.json", "{\"a\":", ONE,
                 "}");
-    put_in_store("localhost/localhost/rootdir:a", ONE); /* no padding */
+    put_in_store("localhost/rootdir:a", ONE); /* no padding */
     expect_json("storage/bG9jYWxob3N0L2xvY2FsaG9zdC9yb290ZGly-tags.json", "{\"a\":", ONE,
                 "}");
 }

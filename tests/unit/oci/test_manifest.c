@@ -192,6 +192,59 @@ Test(manifest, limit_of_annotations)
     cr_assert_eq(err.kind, KF_E_LIMIT);
 }
 
+static int parse_tags(size_t count)
+{
+    struct kf_buf json;
+    int rc;
+
+    kf_buf_init(&json, 4u << 20);
+    for (size_t i = 0; i < count; i++)
+        cr_assert_eq(kf_buf_printf(&json, NULL, "%s\"%zu\":" DESC("1"), i ? "," : "{", i),
+                     0);
+    cr_assert_eq(kf_buf_append_text(&json, "}", NULL), 0);
+    kf_err_clear(&err);
+    memset(&list, 0, sizeof(list));
+    rc = kf_index_parse_tags(&list, json.data, json.length, &err);
+    kf_buf_fini(&json);
+    return rc;
+}
+
+Test(manifest, limit_of_tags)
+{
+    cr_assert_eq(parse_tags(KF_MANIFEST_LAYER_LIMIT), 0, "%s", err.message);
+    cr_assert_eq(list.entry_count, KF_MANIFEST_LAYER_LIMIT);
+    kf_index_fini(&list);
+    cr_assert_eq(parse_tags(KF_MANIFEST_LAYER_LIMIT + 1), -1);
+    cr_assert_eq(err.kind, KF_E_LIMIT);
+}
+
+/* kit's own list of tags. */
+Test(manifest, tags)
+{
+    static const char json[] =
+        "{\"v1\":{\"mediaType\":\"m\",\"digest\":\"sha256:" HEX "\",\"size\":7,"
+        "\"annotations\":{\"org.opencontainers.image.ref.name\":\"other\",\"x\":\"y\"}}}";
+    static const char *const wrong[] = {"[]", "{\"v1\":null}", "{\"v1\":{}}", "",
+                                        "{\"v1\":" DESC("1") ",\"v1\":" DESC("1") "}"};
+
+    cr_assert_eq(kf_index_parse_tags(&list, json, strlen(json), &err), 0, "%s",
+                 err.message);
+    cr_assert_eq(list.entry_count, 1);
+    cr_assert_str_eq(kf_desc_tag(&list.entries[0]), "v1");
+    cr_assert_eq(list.entries[0].annotation_count, 1);
+    cr_assert_eq(list.entries[0].size, 7);
+    cr_assert_str_eq(list.entries[0].media_type, "m");
+    kf_index_fini(&list);
+    cr_assert_eq(kf_index_parse_tags(&list, "{}", 2, &err), 0, "none");
+    cr_assert_eq(list.entry_count, 0);
+    kf_index_fini(&list);
+    for (size_t i = 0; i < KF_ARRAY_LEN(wrong); i++) {
+        kf_err_clear(&err);
+        cr_expect_eq(kf_index_parse_tags(&list, wrong[i], strlen(wrong[i]), &err), -1);
+        cr_expect_eq(err.kind, KF_E_MALFORMED, "'%s': %s", wrong[i], err.message);
+    }
+}
+
 Test(manifest, limit_of_bytes)
 {
     char *json = malloc(KF_MANIFEST_LIMIT + 1);
