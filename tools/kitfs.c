@@ -54,6 +54,16 @@ const struct kf_verb kf_verb_table[] = {
      "checked\n"
      "  kitfs inspect REF --toc         the tables of contents, every file and chunk\n",
      kf_verb_inspect},
+    {"tag", KF_V_TAG, "SRC REF...", 2, KF_ARGS_LIMIT,
+     "Give a kit further names where it is; nothing is downloaded",
+     "In kit's local store, in a layout folder, or in a registry; a name that another "
+     "kit "
+     "has\n"
+     "moves. REF without a prefix is where SRC is.\n\n"
+     "  kitfs tag acme/llama3:8B acme/llama3:latest\n"
+     "  kitfs tag oci://registry.example/acme/llama3:8B "
+     "oci://registry.example/acme/llama3:latest\n",
+     kf_verb_tag},
     {"verify", KF_V_VERIFY, "REF", 1, 1, "Download a whole kit and check every digest",
      "Blobs, chunks, archives against their tables of contents, unpacked contents; each\n"
      "thing that is wrong is a line, and the exit code 1.\n",

@@ -14,6 +14,7 @@
      KF_V_VERIFY | KF_V_INSPECT | KF_V_INFO | KF_V_TAG | KF_V_DIFF)
 #define READING (KF_V_MOUNT | KF_V_LS | KF_V_CAT | KF_V_INFO | KF_V_DIFF)
 #define OPENING (READING | KF_V_VERIFY | KF_V_INSPECT)
+#define ASKING (OPENING | KF_V_TAG)
 #define CACHE (READING | KF_V_DOCTOR)
 #define LONG (KF_V_PACK | KF_V_VERIFY)
 #define ALL (~0u)
@@ -33,7 +34,7 @@ const struct kf_option kf_option_table[] = {
      "contents"},
     {"connections", 0, KF_OPT_COUNT, "N", FIELD(connections), OPENING, "8", NULL,
      "requests to a registry at the same time"},
-    {"read-timeout", 0, KF_OPT_DURATION, "TIME", FIELD(read_timeout_ns), OPENING, "5m",
+    {"read-timeout", 0, KF_OPT_DURATION, "TIME", FIELD(read_timeout_ns), ASKING, "5m",
      NULL, "how long a read waits for a registry that gives nothing, as 30s or 5m"},
     {"readahead", 0, KF_OPT_SIZE, "SIZE", FIELD(readahead_bytes), KF_V_MOUNT, "1M", NULL,
      "the kernel's readahead for the mount (root only)"},

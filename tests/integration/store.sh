@@ -10,13 +10,13 @@ use_store() { # kit's own, of VERSION
     cp -r "$kits/kit-$1/store" "$KITOPS_HOME/storage"
 }
 
-pack_sample() { # REF [TEXT]: a small kit, packed into kit's store
+pack_sample() { # REF [TEXT [OPTIONS]]: a small kit, packed into kit's store
     rm -rf "$TMP/sample"
     mkdir -p "$TMP/sample"
     printf 'manifestVersion: 1.0.0\npackage:\n  name: sample\ndocs:\n- path: README.md\n' \
         >"$TMP/sample/Kitfile"
     printf '%s\n' "${2:-hello}" >"$TMP/sample/README.md"
-    kit pack -q "$TMP/sample" -t "$1"
+    kit pack -q "$TMP/sample" -t "$1" "${@:3}"
 }
 
 # The registry and the store have different kits under one name.
@@ -137,6 +137,106 @@ case_list_with_a_damaged_kit() {
     grep -q "me/kit.*v2" "$TMP/list" || fail "the other one"
     grep -q "^\[ERROR\] Cannot list kit's store: 'localhost/me/kit'" "$TMP/said" ||
         fail "$(cat "$TMP/said")"
+}
+
+tag_of() { # LAYOUT TAG: its digest
+    jq -r --arg tag "$2" '.manifests[] |
+        select(.annotations["org.opencontainers.image.ref.name"] == $tag).digest' "$1/index.json"
+}
+
+case_tag_in_the_store() {
+    local one two
+    export KITOPS_HOME=$TMP/kits
+    one=$(pack_sample me/kit:v1)
+    two=$(pack_sample me/kit:v2 other)
+    equal "$(kit tag me/kit:v1 me/kit:stable store:registry.example/acme/kit)" \
+        "me/kit:stable is $one in kit's store
+store:registry.example/acme/kit is $one in kit's store" "what is said"
+    equal "$(kit inspect me/kit:stable | jq -r .digest)" "$one" "stable"
+    equal "$(kit inspect --pull never registry.example/acme/kit:latest | jq -r .digest)" "$one" \
+        "in another repository"
+    kit tag -q me/kit:v2 me/kit:stable
+    equal "$(kit inspect me/kit:stable | jq -r .digest)" "$two" "a tag that moved"
+    kit tag -q "$one" me/kit:again
+    equal "$(kit inspect me/kit:again | jq -r .digest)" "$one" "by bare digest"
+    equal "$(kit list me/kit | tr '\n' ' ')" "again stable v1 v2 " "tags"
+    refused "no such tag 'v9'" kit tag me/kit:v9 me/kit:v1
+    refused "names no tag" kit tag me/kit:v1 "me/kit@$one"
+    refused "kit's store.*'oci://a.b/kit:v1'.*copy it there" kit tag me/kit:v1 me/kit:x oci://a.b/kit:v1
+    refused "kit's store.*layout.*copy it there" kit tag me/kit:v1 "oci:$TMP/layout:v1"
+    equal "$(kit list me/kit | tr '\n' ' ')" "again stable v1 v2 " "nothing by halves"
+    [ ! -e "$TMP/layout" ] || fail "a layout is made"
+}
+
+case_tag_in_a_layout() {
+    local digest
+    make_kit v1 docs:README.md:10K
+    digest=$(cat "$TMP/manifest-digest")
+    kit tag -q "oci:$TMP/layout:v1" "oci:$TMP/layout/../layout:v2" "oci:$TMP/layout:v3"
+    equal "$(tag_of "$TMP/layout" v1) $(tag_of "$TMP/layout" v2) $(tag_of "$TMP/layout" v3)" \
+        "$digest $digest $digest" "tags"
+    equal "$(jq -r '.manifests[2].artifactType' "$TMP/layout/index.json")" \
+        "$(kit inspect "oci:$TMP/layout:v1" | jq -r .manifest.artifactType)" "artifact type"
+    cp -r "$TMP/layout" "$TMP/other"
+    refused "another one.*copy it there" kit tag "oci:$TMP/layout:v1" "oci:$TMP/other:v2"
+    refused "names no tag" kit tag "oci:$TMP/layout:v1" "oci:$TMP/layout"
+    refused "copy it there" kit tag "oci:$TMP/layout:v1" me/kit:v1
+    kit mount "oci:$TMP/layout:v3" "$MNT"
+    umount_kit
+}
+
+# The manifest is put again under its new name; nothing else is asked for.
+case_tag_in_a_registry() {
+    local digest mark
+    export KITOPS_HOME=$TMP/kits
+    registry_start --uploads
+    digest=$(pack_sample "$REG/a/kit:v1" hello --push --plain-http)
+    mark=$(control mark)
+    equal "$(kit tag --plain-http "$REG/a/kit:v1" "$REG/a/kit:v2" "oci://$REG/a/kit:v3")" \
+        "$REG/a/kit:v2 is $digest in the registry
+oci://$REG/a/kit:v3 is $digest in the registry" "what is said"
+    equal "$(requests "from=$mark" method=PUT path=manifests)" 2 "manifests put"
+    equal "$(requests "from=$mark")" 3 "requests"
+    equal "$(kit inspect --plain-http "$REG/a/kit:v3" | jq -r .digest)" "$digest" "v3"
+    equal "$(kit list --plain-http "$REG/a/kit" | tr '\n' ' ')" "v1 v2 v3 " "tags"
+    # Another repository has blobs of its own.
+    refused "a/other' does not have the kit's blob 'sha256:.*copy the kit there" \
+        kit tag --plain-http "$REG/a/kit:v1" "$REG/a/other:v1"
+    pack_sample "$REG/a/other:v0" hello --push --plain-http >/dev/null
+    kit tag -q --plain-http "$REG/a/kit:v1" "$REG/a/other:v1"
+    equal "$(kit inspect --plain-http "$REG/a/other:v1" | jq -r .digest)" "$digest" "other"
+    refused "in the registry, .*another registry.*copy it there" \
+        kit tag --plain-http "$REG/a/kit:v1" "localhost:${REG#*:}/a/kit:v4"
+    refused "copy it there" kit tag --plain-http "$REG/a/kit:v1" "store:$REG/a/kit:v4"
+    # Once the store holds the name, it is the store's that is meant.
+    pack_sample "$REG/a/kit:v1" hello >/dev/null
+    mark=$(control mark)
+    kit tag --plain-http "$REG/a/kit:v1" "$REG/a/kit:v5" | grep -q "in kit's store" || fail "place"
+    equal "$(requests "from=$mark")" 0 "requests"
+}
+
+# An image index keeps its media type.
+case_tag_an_index() {
+    local index
+    make_kit v1 docs:README.md:10K
+    index=$(python3 - "$TMP/layout" <<'END'
+import hashlib, json, pathlib, sys
+layout = pathlib.Path(sys.argv[1])
+listed = json.loads((layout / "index.json").read_text())
+entry = dict(listed["manifests"][0])
+entry.pop("annotations")
+data = json.dumps({"schemaVersion": 2, "manifests": [entry],
+                   "mediaType": "application/vnd.oci.image.index.v1+json"}).encode()
+name = hashlib.sha256(data).hexdigest()
+(layout / "blobs/sha256" / name).write_bytes(data)
+print("sha256:" + name)
+END
+)
+    kit tag -q "oci:$TMP/layout@$index" "oci:$TMP/layout:both"
+    equal "$(tag_of "$TMP/layout" both)" "$index" "digest"
+    jq -e '.manifests[] | select(.mediaType == "application/vnd.oci.image.index.v1+json")' \
+        "$TMP/layout/index.json" >"$TMP/entry" || fail "media type"
+    equal "$(kit ls "oci:$TMP/layout:both" | tail -n 1)" README.md "what it leads to"
 }
 
 run_case "$@"
