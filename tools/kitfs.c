@@ -54,6 +54,14 @@ const struct kf_verb kf_verb_table[] = {
      "checked\n"
      "  kitfs inspect REF --toc         the tables of contents, every file and chunk\n",
      kf_verb_inspect},
+    {"diff", KF_V_DIFF, "A B", 2, 2,
+     "Compare two kits by their tables, without reading their files",
+     "A line for each file that differs, and what is to be fetched for B when A is in "
+     "the "
+     "cache.\n"
+     "unknown: of the same size, and nothing that would tell without reading both.\n\n"
+     "  kitfs diff registry.example/acme/llama3:8B registry.example/acme/llama3:8B-v2\n",
+     kf_verb_diff},
     {"tag", KF_V_TAG, "SRC REF...", 2, KF_ARGS_LIMIT,
      "Give a kit further names where it is; nothing is downloaded",
      "In kit's local store, in a layout folder, or in a registry; a name that another "

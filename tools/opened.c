@@ -92,6 +92,16 @@ static void open_store(struct kf_opened *opened, const struct kf_options *option
         fprintf(stderr, "[WARN ] Nothing is cached: %s\n", err.message);
 }
 
+static void use_opened(struct kf_kit_opts *kit, struct kf_opened *opened,
+                       const struct kf_options *options)
+{
+    kf_kit_from_options(kit, options);
+    kit->ref = opened->ref;
+    kit->workq = opened->workq;
+    kit->store = opened->store;
+    kit->stats = &opened->stats;
+}
+
 /* All that a kit is opened with. */
 static int begin(struct kf_opened *ret, struct kf_kit_opts *ret_kit,
                  const struct kf_options *options, bool cached, struct kf_err *err)
@@ -105,11 +115,7 @@ static int begin(struct kf_opened *ret, struct kf_kit_opts *ret_kit,
     }
     if (cached)
         open_store(ret, options);
-    kf_kit_from_options(ret_kit, options);
-    ret_kit->ref = ret->ref;
-    ret_kit->workq = ret->workq;
-    ret_kit->store = ret->store;
-    ret_kit->stats = &ret->stats;
+    use_opened(ret_kit, ret, options);
     return 0;
 }
 
@@ -138,6 +144,20 @@ int kf_opened_open_uncached(struct kf_opened *ret, const struct kf_options *opti
                             struct kf_err *err)
 {
     return open_all(ret, options, false, err);
+}
+
+int kf_opened_another(struct kf_kit **ret, struct kf_opened *opened,
+                      const struct kf_options *options, const char *ref,
+                      struct kf_err *err)
+{
+    kf_auto(kf_free) char *text = kf_ref_with_tag(ref, options->quiet, err);
+    struct kf_kit_opts kit;
+
+    if (!text)
+        return -1;
+    use_opened(&kit, opened, options);
+    kit.ref = text;
+    return kf_kit_open(ret, &kit, err);
 }
 
 int kf_opened_resolve(struct kf_resolved *ret, const struct kf_options *options,

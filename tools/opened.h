@@ -29,6 +29,11 @@ int kf_opened_open(struct kf_opened *ret, const struct kf_options *options,
 int kf_opened_open_uncached(struct kf_opened *ret, const struct kf_options *options,
                             struct kf_err *err);
 void kf_opened_close(struct kf_opened *opened);
+/* One more kit by the same threads and cache; close it first, and leave `opened` when
+ * that fails. */
+int kf_opened_another(struct kf_kit **ret, struct kf_opened *opened,
+                      const struct kf_options *options, const char *ref,
+                      struct kf_err *err);
 
 /* Manifest and Kitfile alone, by way of the cache. */
 int kf_opened_resolve(struct kf_resolved *ret, const struct kf_options *options,

@@ -239,4 +239,69 @@ END
     equal "$(kit ls "oci:$TMP/layout:both" | tail -n 1)" README.md "what it leads to"
 }
 
+# Two versions of a model in a registry: what is said is what is then fetched.
+versions() {
+    mkdir -p "$TMP/tree"
+    printf 'manifestVersion: 1.0.0\nmodel: {path: w.bin}\ndocs: [{path: docs}]\n' \
+        >"$TMP/tree/Kitfile"
+    mkdir "$TMP/tree/docs"
+    python3 -c 'import random, sys
+sys.stdout.buffer.write(random.Random(1).randbytes(24 << 20))' >"$TMP/tree/w.bin"
+    head -c 100000 "$TMP/tree/w.bin" >"$TMP/tree/docs/keep"
+    head -c 90000 "$TMP/tree/w.bin" >"$TMP/tree/docs/old"
+    kit pack -q "$TMP/tree" -t "$REG/m:v1" --push --plain-http >"$TMP/one"
+    python3 -c 'import random, sys
+file = open(sys.argv[1], "r+b")
+file.seek(11 << 19)
+file.write(random.Random(2).randbytes(2 << 20))' "$TMP/tree/w.bin"
+    mv "$TMP/tree/docs/old" "$TMP/tree/docs/new"
+    kit pack -q "$TMP/tree" -t "$REG/m:v2" --push --plain-http >"$TMP/two"
+}
+
+read_all() { # REF: bytes of blobs that it took
+    local mark
+    mark=$(control mark)
+    mount_kit "$1"
+    cat "$MNT/w.bin" "$MNT"/docs/* | cksum >"$TMP/sum"
+    umount_kit
+    sent "from=$mark" path=blobs
+}
+
+case_diff() {
+    local fetched said
+    registry_start --uploads
+    versions
+    kit diff --plain-http "$REG/m:v1" "$REG/m:v2" >"$TMP/said"
+    equal "$(head -n 3 "$TMP/said")" "added    docs/new
+removed  docs/old
+changed  w.bin" "files"
+    kit diff --plain-http --json "$REG/m:v1" "$REG/m:v2" >"$TMP/json"
+    equal "$(jq -r '.files[] | select(.path == "w.bin") | .status' "$TMP/json")" changed "JSON"
+    equal "$(jq '.same' "$TMP/json")" 2 "Kitfile and keep"
+    said=$(jq .fetchBytes "$TMP/json")
+    read_all "$REG/m:v1" >"$TMP/first"
+    fetched=$(read_all "$REG/m:v2")
+    at_most "$fetched" $((said + 200000)) "bytes fetched, tables of contents with them"
+    at_most "$said" $((fetched + 200000)) "bytes said to be fetched, headers with them"
+    at_most $((3 << 20)) "$said" "bytes of the three chunks that changed"
+    at_most "$said" $((4 << 20)) "bytes of the three chunks that changed"
+    kit diff --plain-http "$REG/m:v1" "$REG/m:v1" >"$TMP/said"
+    grep -q "^4 files are the same$" "$TMP/said" || fail "$(cat "$TMP/said")"
+    grep -q "^0 B of .* to fetch" "$TMP/said" || fail "$(cat "$TMP/said")"
+    refused "Cannot compare $REG/m:v9" kit diff --plain-http "$REG/m:v1" "$REG/m:v9"
+    refused "Cannot compare $REG/m:v9" kit diff --plain-http "$REG/m:v9" "$REG/m:v1"
+}
+
+# Kits of kit itself, without tables of contents: what cannot be known is said.
+case_diff_of_plain_kits() {
+    use_store 1.15
+    kit diff localhost/parts:v1 localhost/parts:v1 | grep -q "^0 B of" || fail "the same"
+    kit diff --json localhost/basic:tar localhost/basic:modelpack >"$TMP/json"
+    equal "$(jq '.files | length' "$TMP/json")" 0 "the same layers in another form"
+    equal "$(jq '.fetchBytes' "$TMP/json")" 0 "bytes"
+    pack_sample me/kit:v1 one >/dev/null
+    KITFS_COMPRESSION=none pack_sample me/kit:v2 two --toc none >/dev/null
+    kit diff me/kit:v1 me/kit:v2 | grep -q "^unknown  README.md (of the same size" || fail "unknown"
+}
+
 run_case "$@"
