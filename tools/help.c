@@ -27,9 +27,9 @@ void kf_print_usage(void)
         printf("  %-11s %s\n", kf_verb_table[i].name, kf_verb_table[i].summary);
     printf("\n" KF_PROGRAM " VERB --help teaches a verb. Begin with:\n\n"
            "  " KF_PROGRAM " %s\n\n"
-           "A reference is [registry/]repository[:tag|@digest], or oci:DIR[:TAG] for an "
-           "OCI\n"
-           "layout folder.\n",
+           "A reference is [registry/]repository[:tag|@digest], in kit's local store or "
+           "else in\n"
+           "the registry, or oci:DIR[:TAG] for an OCI layout folder.\n",
            first_use);
 }
 

@@ -25,6 +25,7 @@ const struct kf_verb kf_verb_table[] = {
      "is missing. A tag is resolved once: the mount keeps showing that digest.\n\n"
      "  kitfs mount registry.example/acme/llama3:8B /models/llama3\n"
      "  kitfs mount oci:./layout:v1 ./kit            from an OCI layout folder\n"
+     "  kitfs mount acme/llama3:8B ./kit             from kit's local store\n"
      "  kitfs mount --plain-http 127.0.0.1:5000/m:v1 ./kit\n"
      "  mount -t fuse.kitfs registry.example/acme/llama3:8B /models/llama3 -o "
      "memory=64M\n",
