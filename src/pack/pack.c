@@ -15,6 +15,7 @@
 #include "oci/dest.h"
 #include "oci/manifest.h"
 #include "oci/media.h"
+#include "pack/mcpb.h"
 #include "pack/packing.h"
 
 static void layer_fini(struct kf_packing_layer *layer)
@@ -184,6 +185,16 @@ static void warn_of_carriers(const struct kf_packing *packing)
              "pack with --compression none");
 }
 
+static int check_mcp(const struct kf_packing *packing,
+                     const struct kf_packing_layer *layer, struct kf_err *err)
+{
+    const char *path = packing->plan.entries[layer->entry].clean;
+
+    if (layer->carrier != KF_CARRIER_RAW)
+        return kf_fail(err, KF_E_ARG, "MCP server '%s' is not a file with content", path);
+    return kf_mcpb_check(packing->context_fd, path, err);
+}
+
 static int scan_layers(struct kf_packing *packing, struct kf_err *err)
 {
     struct stat output;
@@ -210,9 +221,8 @@ static int scan_layers(struct kf_packing *packing, struct kf_err *err)
         packing->layer_count++;
         layer->entry = i;
         layer->carrier = carrier_for(packing, layer);
-        if (entry->kind == KF_ENTRY_MCP && layer->carrier != KF_CARRIER_RAW)
-            return kf_fail(err, KF_E_ARG, "MCP server '%s' is not a file with content",
-                           entry->clean);
+        if (entry->kind == KF_ENTRY_MCP && check_mcp(packing, layer, err) != 0)
+            return -1;
         packing->total += layer->scan.bytes;
     }
     warn_of_carriers(packing);

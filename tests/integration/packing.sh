@@ -591,6 +591,37 @@ case_kitfiles_with_mistakes() {
         "kits, of those that only warn"
 }
 
+bundle() { # FILE NAME: a zip archive that holds that name
+    mkdir -p "$(dirname "$1")"
+    python3 -c 'import sys, zipfile
+with zipfile.ZipFile(sys.argv[1], "w") as bundle:
+    bundle.writestr(sys.argv[2], "{}")' "$1" "$2"
+}
+
+case_mcp_servers() {
+    mkdir "$TMP/agent"
+    cat >"$TMP/agent/Kitfile" <<'EOF'
+manifestVersion: 1.0.0
+mcpServers:
+- {name: db, path: servers/db.mcpb}
+EOF
+    bundle "$TMP/agent/servers/db.mcpb" manifest.json
+    pack agent v1
+    equal "$(layers_of v1 | grep -c 'modelkit\.mcpb\.v1\.raw ')" 1 "bundles"
+    kit cat "oci:$LAYOUT:v1" servers/db.mcpb | cmp - "$TMP/agent/servers/db.mcpb"
+    refused "ModelPack has no place for MCP servers \('servers/db\.mcpb'\)" \
+        kit pack "$TMP/agent" -t "oci:$LAYOUT:v2" --use-model-pack
+    bundle "$TMP/agent/servers/db.mcpb" server/manifest.json
+    refused "'servers/db\.mcpb' has no manifest\.json at its root" \
+        kit pack "$TMP/agent" -t "oci:$LAYOUT:v2"
+    echo hello >"$TMP/agent/servers/db.mcpb"
+    refused "'servers/db\.mcpb' is no zip archive" kit pack "$TMP/agent" -t "oci:$LAYOUT:v2"
+    : >"$TMP/agent/servers/db.mcpb"
+    refused "'servers/db\.mcpb' is not a file with content" \
+        kit pack "$TMP/agent" -t "oci:$LAYOUT:v2"
+    equal "$(jq '.manifests | length' "$LAYOUT/index.json")" 1 "kits"
+}
+
 # --- what is said -----------------------------------------------------------------------
 
 case_quiet_and_metadata() {
