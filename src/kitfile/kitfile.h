@@ -26,8 +26,9 @@ enum kf_entry_kind {
 /* One thing that may have a layer. */
 struct kf_entry {
     enum kf_entry_kind kind;
-    char *name; /* NULL when absent */
-    char *path; /* as typed; NULL when absent */
+    char *name;        /* NULL when absent */
+    char *path;        /* as typed; NULL when absent */
+    char *remote_path; /* of a dataset: where it is instead; NULL when absent */
     bool has_digest, has_diff_id;
     struct kf_digest digest;  /* of the layer blob */
     struct kf_digest diff_id; /* of its uncompressed content */

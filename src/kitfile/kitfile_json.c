@@ -101,6 +101,8 @@ static int take_entry(struct kf_kitfile *kitfile, enum kf_entry_kind kind,
     entry->kind = kind;
     if (take_string(object, "name", &entry->name, err) != 0 ||
         take_string(object, "path", &entry->path, err) != 0 ||
+        (kind == KF_ENTRY_DATASET &&
+         take_string(object, "remotePath", &entry->remote_path, err) != 0) ||
         take_digest(object, "digest", &entry->has_digest, &entry->digest, err) != 0)
         return -1;
     return take_digest(object, "diffId", &entry->has_diff_id, &entry->diff_id, err);
@@ -203,6 +205,7 @@ void kf_kitfile_fini(struct kf_kitfile *kitfile)
     for (size_t i = 0; i < kitfile->entry_count; i++) {
         free(kitfile->entries[i].name);
         free(kitfile->entries[i].path);
+        free(kitfile->entries[i].remote_path);
     }
     free(kitfile->entries);
     free(kitfile->manifest_version);

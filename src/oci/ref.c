@@ -229,6 +229,25 @@ static int parse_bare_digest(struct kf_ref *ref, const char *text, struct kf_err
     return copy(&ref->repository, KF_REF_NAMELESS, strlen(KF_REF_NAMELESS), err);
 }
 
+int kf_ref_parse_plain(struct kf_ref *ret, const char *text, struct kf_err *err)
+{
+    kf_auto(kf_free) char *first = strndup(text, strcspn(text, ","));
+    struct kf_ref ref = {.where = KF_REF_ANY};
+    int rc;
+
+    if (!first)
+        return no_memory(err);
+    rc = strncmp(first, "sha256:", 7) == 0 && !strchr(first, '/')
+             ? parse_bare_digest(&ref, first, err)
+             : parse_name(&ref, first, err);
+    if (rc != 0) {
+        kf_ref_fini(&ref);
+        return kf_fail_wrap(err, "reference '%s'", text);
+    }
+    *ret = ref;
+    return 0;
+}
+
 int kf_ref_parse(struct kf_ref *ret, const char *text, struct kf_err *err)
 {
     struct kf_ref ref = {.where = KF_REF_ANY};

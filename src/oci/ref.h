@@ -45,6 +45,9 @@ struct kf_ref {
 };
 
 int kf_ref_parse(struct kf_ref *ret, const char *text, struct kf_err *err);
+/* What a kit refers to: without any of the prefixes, since a stranger must not lead us
+ * into a folder; of several tags the first counts. */
+int kf_ref_parse_plain(struct kf_ref *ret, const char *text, struct kf_err *err);
 void kf_ref_fini(struct kf_ref *ref);
 /* Canonical text with the prefix it needs to be parsed back; yours to free, NULL on no
  * memory. */

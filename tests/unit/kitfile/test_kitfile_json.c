@@ -71,6 +71,18 @@ Test(kitfile, entries_in_layer_order)
     kf_kitfile_fini(&kitfile);
 }
 
+Test(kitfile, where_a_dataset_is_instead)
+{
+    cr_assert_eq(
+        parse("{\"code\":[{\"remotePath\":\"x:v1\"}],\"datasets\":[{\"path\":\"d\","
+              "\"remotePath\":\"x:v1\",\"remoteHash\":\"h\"},{\"path\":\"e\"}]}"),
+        0, "%s", err.message);
+    cr_assert_null(kitfile.entries[0].remote_path); /* of datasets alone */
+    cr_assert_str_eq(kitfile.entries[1].remote_path, "x:v1");
+    cr_assert_null(kitfile.entries[2].remote_path);
+    kf_kitfile_fini(&kitfile);
+}
+
 Test(kitfile, what_may_be_absent)
 {
     static const struct {
@@ -111,6 +123,7 @@ Test(kitfile, malformed)
         "{\"model\":{\"path\":7}}",
         "{\"model\":{\"parts\":{}}}",
         "{\"code\":{}}",
+        "{\"datasets\":[{\"remotePath\":1}]}",
         "{\"code\":[\"c\"]}",
         "{\"code\":[null]}",
         "{\"code\":[{\"digest\":\"sha256:12\"}]}",

@@ -245,3 +245,35 @@ Test(ref, a_name_is_what_a_digest_can_be_put_behind)
         kf_ref_fini(&ref);
     }
 }
+
+Test(ref, what_a_kit_refers_to)
+{
+    static const struct {
+        const char *text, *formatted;
+    } cases[] = {
+        {"a.b/c:v1", "a.b/c:v1"},
+        {"a.b/c:v1,v2,v3", "a.b/c:v1"},
+        {"a.b/c:v1" AT, "a.b/c" AT},
+        {"sha256:" HEX, "localhost/_" AT},
+        /* Repositories, not prefixes. */
+        {"oci:dir", "localhost/oci:dir"},
+        {"store:v1", "localhost/store:v1"},
+    };
+    static const char *const refused[] = {"oci://a.b/c:v1", "oci:../dir", "oci:dir:v1",
+                                          "", ",v1"};
+
+    for (size_t i = 0; i < KF_ARRAY_LEN(cases); i++) {
+        kf_auto(kf_free) char *text = NULL;
+
+        memset(&ref, 0x5a, sizeof(ref));
+        cr_assert_eq(kf_ref_parse_plain(&ref, cases[i].text, &err), 0, "%s", err.message);
+        cr_assert_eq(ref.where, KF_REF_ANY);
+        text = kf_ref_format(&ref);
+        cr_assert_str_eq(text, cases[i].formatted);
+        kf_ref_fini(&ref);
+    }
+    for (size_t i = 0; i < KF_ARRAY_LEN(refused); i++) {
+        cr_assert_eq(kf_ref_parse_plain(&ref, refused[i], &err), -1, "%s", refused[i]);
+        cr_assert_eq(err.kind, KF_E_ARG, "%s", err.message);
+    }
+}
