@@ -264,7 +264,9 @@ static int pack_to(struct kf_packed *ret, const struct kf_ref *ref, struct packe
 {
     const struct kf_options *options = packer->options;
     struct kf_origin_opts opts = {.timeout_ns = PACK_TIMEOUT};
-    struct kf_packing *packing;
+    struct kf_ref plain = *ref; /* as others refer to it */
+    kf_auto(kf_free) char *name = NULL;
+    struct kf_packing *packing = NULL;
     struct kf_dest *dest = NULL;
     struct kf_pack_opts pack;
     int rc;
@@ -272,10 +274,16 @@ static int pack_to(struct kf_packed *ret, const struct kf_ref *ref, struct packe
     if (pack_options(&pack, options, packer, err) != 0)
         return -1;
     pack.output = ref->where == KF_REF_LAYOUT ? ref->dir : NULL;
-    packing = kf_pack_prepare(&pack, err);
-    opts.workq = packing ? kf_workq_new(2, err) : NULL;
+    if (ref->where != KF_REF_LAYOUT)
+        plain.where = KF_REF_ANY;
+    name = kf_ref_format(&plain);
+    pack.parents = &opts;
+    pack.name = name;
     kf_net_from_options(&opts.net, options);
-    rc = opts.workq ? kf_dest_open(&dest, ref, &opts, err) : -1;
+    opts.workq = kf_workq_new(2, err);
+    if (opts.workq)
+        packing = kf_pack_prepare(&pack, err);
+    rc = packing ? kf_dest_open(&dest, ref, &opts, err) : -1;
     if (rc == 0)
         rc = kf_pack(ret, packing, dest, err);
     kf_packing_free(packing);

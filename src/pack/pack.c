@@ -37,6 +37,7 @@ static void packing_fini(struct kf_packing *packing)
     free(packing->layers);
     free(packing->out);
     kf_ignore_fini(&packing->ignore);
+    kf_parents_fini(&packing->parents);
     kf_kitfile_plan_fini(&packing->plan);
     kf_close_fd(&packing->context_fd);
 }
@@ -202,6 +203,7 @@ static int scan_layers(struct kf_packing *packing, struct kf_err *err)
     struct kf_scan_opts opts = {.context_fd = packing->context_fd,
                                 .plan = &packing->plan,
                                 .ignore = &packing->ignore,
+                                .parents = &packing->parents,
                                 .output = has_output ? &output : NULL,
                                 .warn = packing->opts->warn,
                                 .arg = packing->opts->arg};
@@ -349,7 +351,9 @@ static int prepare(struct kf_packing *packing, struct kf_err *err)
     if (!set)
         packing->created[0] = '\0';
     if (load_plan(packing, err) != 0 || check_options(packing, err) != 0 ||
-        load_ignore(packing, err) != 0)
+        load_ignore(packing, err) != 0 ||
+        kf_parents_find(&packing->parents, &packing->plan, packing->opts->parents,
+                        packing->opts->name, err) != 0)
         return -1;
     return scan_layers(packing, err);
 }

@@ -14,6 +14,7 @@
 
 struct kf_dest;
 struct kf_err;
+struct kf_origin_opts;
 struct kf_packing;
 
 struct kf_pack_opts {
@@ -23,6 +24,10 @@ struct kf_pack_opts {
     bool compress;       /* zstd; never of raw layers */
     bool raw;            /* a file of its own is a layer as it is */
     bool model_pack;
+    /* For a Kitfile whose model is another kit: how that one is reached, and what the new
+     * kit is called, which it may not refer to. NULL: such a Kitfile is refused. */
+    const struct kf_origin_opts *parents;
+    const char *name;
     bool no_toc, no_seek_table;
     int level;                      /* of what is not weights; 0: 3 */
     uint32_t chunk_size;            /* 0: 1 MiB */

@@ -11,6 +11,7 @@
 #include "layer/writer.h"
 #include "pack/manifest_write.h"
 #include "pack/pack.h"
+#include "pack/parents.h"
 #include "pack/scan.h"
 
 /* What becomes of one entry of the Kitfile. */
@@ -29,6 +30,7 @@ struct kf_packing {
     int context_fd;
     struct kf_kitfile_plan plan;
     struct kf_ignore ignore;
+    struct kf_parents parents;
     char created[32]; /* "": not said */
     struct kf_packing_layer *layers;
     struct kf_out_layer *out; /* one a layer, and one for a TOC layer */

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "layer/table.h"
 #include "layer/tensors.h"
+#include "pack/parents.h"
 
 struct kf_scan_file {
     dev_t dev;
@@ -24,11 +25,16 @@ struct kf_scan_file {
     char name[];
 };
 
+struct other {
+    const char *path;
+    bool is_lost; /* whoever unpacks the kit does not get it from elsewhere */
+};
+
 struct walk {
     struct kf_scan *scan;
     const struct kf_scan_opts *opts;
-    const char *own;     /* the path of the entry that is scanned */
-    const char **others; /* paths below it that are other entries' */
+    const char *own;      /* the path of the entry that is scanned */
+    struct other *others; /* paths below it that are other entries' */
     size_t other_count;
 };
 
@@ -70,29 +76,45 @@ static bool is_within(const char *name, const char *folder)
            (name[length] == '\0' || name[length] == '/');
 }
 
+static void add_other(struct walk *walk, const char *path, bool is_lost)
+{
+    if (strcmp(path, walk->own) != 0 && is_within(path, walk->own))
+        walk->others[walk->other_count++] = (struct other){path, is_lost};
+}
+
 /* The nested entry wins: what it names is its own. */
 static int find_others(struct walk *walk, struct kf_err *err)
 {
+    static const struct kf_parents none = {0};
     const struct kf_kitfile_plan *plan = walk->opts->plan;
+    const struct kf_parents *parents = walk->opts->parents;
 
-    walk->others = calloc(plan->entry_count, sizeof(*walk->others));
+    if (!parents)
+        parents = &none;
+    walk->others = calloc(plan->entry_count + parents->count, sizeof(*walk->others));
     if (!walk->others)
         return no_memory(err);
-    for (size_t i = 0; i < plan->entry_count; i++) {
-        const char *other = plan->entries[i].clean;
-
-        if (strcmp(other, walk->own) != 0 && is_within(other, walk->own))
-            walk->others[walk->other_count++] = other;
-    }
+    for (size_t i = 0; i < plan->entry_count; i++)
+        add_other(walk, plan->entries[i].clean, false);
+    for (size_t i = 0; i < parents->count; i++)
+        add_other(walk, parents->paths[i].path, !parents->paths[i].is_unpacked);
     return 0;
 }
 
 static bool belongs_to_another(const struct walk *walk, const char *name)
 {
-    for (size_t i = 0; i < walk->other_count; i++)
-        if (is_within(name, walk->others[i]))
-            return true;
-    return false;
+    bool is_found = false, is_lost = true;
+
+    for (size_t i = 0; i < walk->other_count; i++) {
+        if (is_within(name, walk->others[i].path)) {
+            is_found = true;
+            is_lost &= walk->others[i].is_lost;
+        }
+    }
+    if (is_found && is_lost)
+        warn(walk->opts, name,
+             "is left out: the kit referred to has that path, but gives its model alone");
+    return is_found;
 }
 
 /* --- entries --- */

@@ -1,7 +1,8 @@
 /*
  * The source files of one entry of a Kitfile, as they will stand in its layer: in the
  * order of the format, with every folder above them, without what .kitignore names and
- * without what belongs to other entries. Blocking; the result is immutable.
+ * without what belongs to other entries, of this kit or of its parents. Blocking; the
+ * result is immutable.
  *
  * Only regular files and folders are packed. Below a folder anything else is left out
  * with a warning; where the Kitfile itself names a symbolic link or leads through one, or
@@ -21,6 +22,7 @@
 #include "layer/pack_stream.h"
 
 struct kf_err;
+struct kf_parents;
 struct stat;
 
 #define KF_SCAN_DEPTH 256u
@@ -37,7 +39,8 @@ struct kf_scan_opts {
     int context_fd; /* the folder with the Kitfile */
     const struct kf_kitfile_plan *plan;
     const struct kf_ignore *ignore;
-    const struct stat *output; /* a folder that is left out; may be NULL */
+    const struct kf_parents *parents; /* whose paths are left out, too; may be NULL */
+    const struct stat *output;        /* a folder that is left out; may be NULL */
     void (*warn)(void *arg, const char *line); /* may be NULL */
     void *arg;
 };

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/mem.h"
+#include "pack/parents.h"
 #include "pack/scan.h"
 
 static char root[] = "/tmp/kf-scan-XXXXXX";
@@ -19,6 +20,7 @@ static int root_fd;
 static struct kf_err err;
 static struct kf_scan scan;
 static struct kf_kitfile_plan plan;
+static struct kf_parents parents;
 static char names[8192], warnings[4096];
 
 static int remove_one(const char *path, const struct stat *info, int type,
@@ -84,8 +86,11 @@ static void note(void *arg, const char *line)
 static int scan_entry(const char *yaml, const char *rules, size_t index)
 {
     struct kf_ignore ignore;
-    struct kf_scan_opts opts = {
-        .context_fd = root_fd, .plan = &plan, .ignore = &ignore, .warn = note};
+    struct kf_scan_opts opts = {.context_fd = root_fd,
+                                .plan = &plan,
+                                .ignore = &ignore,
+                                .parents = &parents,
+                                .warn = note};
     int rc;
 
     names[0] = warnings[0] = '\0';
@@ -173,6 +178,42 @@ Test(scan, the_path_of_a_remote_dataset_is_not_packed)
 
     make_files(files);
     expect("code: [{path: .}]\ndatasets: [{path: d, remotePath: 'kit:v1'}]", "", 0, "e");
+}
+
+static void add_parent_path(const char *path, bool is_unpacked)
+{
+    parents.paths =
+        reallocarray(parents.paths, parents.count + 1, sizeof(*parents.paths));
+    cr_assert_not_null(parents.paths);
+    parents.paths[parents.count++] = (struct kf_parent_path){strdup(path), is_unpacked};
+}
+
+Test(scan, what_parents_have_is_left_out)
+{
+    static const char yaml[] = "code: [{path: .}, {path: own}, {path: own2/x}]\n"
+                               "datasets: [{path: data}]\ndocs: [{path: lost/README}]\n";
+    static const char *const files[] = {"data/x", "data/sub/y",  "data/sub-2", "model/w",
+                                        "model2", "lost/f",      "own/f",      "own2/x/f",
+                                        "all/f",  "lost/README", NULL};
+
+    make_files(files);
+    add_parent_path("data/sub", true);
+    add_parent_path("model", true);
+    add_parent_path("lost", false);
+    add_parent_path("own", true);
+    add_parent_path("all", false);
+    add_parent_path("all", true);
+    add_parent_path(".", true);
+    add_parent_path("../out", true);
+    expect(yaml, "", 0, "model2 own2/");
+    cr_assert_str_eq(warnings, "'lost' is left out: the kit referred to has that path, "
+                               "but gives its model alone\n");
+    expect(yaml, "", 1, "own/ own/f"); /* at the path itself it is the child's */
+    expect(yaml, "", 2, "own2/ own2/x/ own2/x/f");
+    expect(yaml, "", 3, "data/ data/sub-2 data/x");
+    expect(yaml, "", 4, "lost/ lost/README");
+    cr_assert_str_empty(warnings);
+    kf_parents_fini(&parents);
 }
 
 Test(scan, kitignore)
