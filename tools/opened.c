@@ -55,7 +55,9 @@ void kf_kit_from_options(struct kf_kit_opts *ret, const struct kf_options *optio
                                 .memory_bytes = options->memory_bytes,
                                 .read_timeout_ns = options->read_timeout_ns,
                                 .offline = options->offline,
-                                .pull = pull_from_options(options)};
+                                .pull = pull_from_options(options),
+                                .include_remote = options->include_remote,
+                                .alone = options->alone};
     kf_net_from_options(&ret->net, options);
 }
 

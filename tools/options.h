@@ -38,6 +38,8 @@ struct kf_options {
     char *prefetch;
     bool offline;
     char *pull;
+    bool include_remote;
+    bool alone; /* no option: the kit without those it refers to, for pack's check */
     /* network */
     bool plain_http;
     bool tls_verify;

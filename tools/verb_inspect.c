@@ -130,6 +130,7 @@ static void print_layers(struct kf_kit *kit)
         const struct kf_kit_layer *layer = kf_kit_layer(kit, i);
         const struct kf_toc *toc = kf_layer_toc(layer->layer);
         const struct kf_table *table = kf_layer_table(layer->layer);
+        bool is_own = strcmp(layer->kit, kf_kit_name(kit)) == 0;
         char size[32], chunks[16] = "-";
         uint32_t files = 0;
 
@@ -138,9 +139,10 @@ static void print_layers(struct kf_kit *kit)
         if (toc)
             (void)snprintf(chunks, sizeof(chunks), "%" PRIu32,
                            toc->chunk_count); /* fits */
-        printf("%-9s %-9s %11s %9" PRIu32 " %9s  %s\n", layer->kind, layer->form,
+        printf("%-9s %-9s %11s %9" PRIu32 " %9s  %s%s%s\n", layer->kind, layer->form,
                kf_format_size(layer->size, size), files, chunks,
-               toc ? "chunks, each checked" : "ranges, checked when all is local");
+               toc ? "chunks, each checked" : "ranges, checked when all is local",
+               is_own ? "" : ", from ", is_own ? "" : layer->kit);
     }
 }
 

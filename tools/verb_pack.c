@@ -237,6 +237,7 @@ static int check_written(const struct kf_packed *packed, const struct kf_ref *re
         return kf_fail(err, KF_E_NOMEM, "no memory to check what was packed");
     }
     reading.args[0] = text;
+    reading.alone = true; /* others were not packed */
     if (kf_opened_open_uncached(&opened, &reading, err) != 0) {
         /* What others read, and we do not, was asked for: --toc none. */
         if (err->kind == KF_E_UNSUPPORTED && is(options->check, "auto"))

@@ -92,6 +92,21 @@ static void add_flight(void *arg, const struct kf_fetch_view *flight)
                   (json_int_t)(flight->age_ns / KF_NS_PER_MS)));
 }
 
+/* The kits that this one refers to. */
+static json_t *references(const struct kf_kit *kit)
+{
+    json_t *list = json_array();
+    char text[KF_DIGEST_TEXT_SIZE];
+    struct kf_digest digest;
+    const char *name;
+
+    for (size_t i = 0; list && (name = kf_kit_other(kit, i, &digest)); i++)
+        (void)json_array_append_new(list,
+                                    json_pack("{s:o, s:s}", "reference", text_of(name),
+                                              "digest", kf_digest_format(&digest, text)));
+    return list;
+}
+
 static json_t *last_error(const struct kf_trouble_last *last)
 {
     char when[32];
@@ -122,13 +137,13 @@ char *kf_status_json(struct kf_view *view, struct kf_err *err)
     format_time(view->since_s, since);
     kf_fetch_in_flight(kf_kit_fetch(view->kit), add_flight, flights);
     kf_auto(auto_json) json_t *status = json_pack(
-        "{s:o, s:s, s:s, s:o, s:i, s:i, s:s, s:s, s:o, s:I, s:I, s:I, s:o, s:o,"
+        "{s:o, s:s, s:o, s:s, s:o, s:i, s:i, s:s, s:s, s:o, s:I, s:I, s:I, s:o, s:o,"
         " s:{s:I, s:i, s:b}}",
         "reference", text_of(kf_kit_name(view->kit)), "digest",
-        kf_digest_format(kf_kit_digest(view->kit), digest), "origin",
-        kf_kit_origin(view->kit), "dir", text_of(view->dir), "pid_keeper",
-        (int)view->keeper, "pid_worker", (int)getpid(), "since", since, "state",
-        state(view, failed ? &last : NULL), "last_error",
+        kf_digest_format(kf_kit_digest(view->kit), digest), "references",
+        references(view->kit), "origin", kf_kit_origin(view->kit), "dir",
+        text_of(view->dir), "pid_keeper", (int)view->keeper, "pid_worker", (int)getpid(),
+        "since", since, "state", state(view, failed ? &last : NULL), "last_error",
         failed ? last_error(&last) : json_null(), "files",
         (json_int_t)view->tree->file_count, "size_bytes",
         (json_int_t)view->tree->file_bytes, "local_bytes", (json_int_t)local_bytes(view),

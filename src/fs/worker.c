@@ -158,10 +158,17 @@ static void say_opened(struct worker *worker)
 {
     const struct kf_kit *kit = worker->view.kit;
     char line[KF_MSG_TEXT_SIZE], name[KF_MSG_TEXT_SIZE - 64];
+    struct kf_digest digest;
+    const char *other;
 
     kf_words_short_name(kf_kit_name(kit), kf_kit_digest(kit), name, sizeof(name));
     (void)snprintf(line, sizeof(line), "%s from %s", name, kf_kit_origin(kit)); /* cut */
     say(worker, line);
+    for (size_t i = 0; (other = kf_kit_other(kit, i, &digest)); i++) {
+        kf_words_short_name(other, &digest, name, sizeof(name));
+        (void)snprintf(line, sizeof(line), "  refers to %s", name); /* cut is fine */
+        say(worker, line);
+    }
     say_layers(worker);
 }
 

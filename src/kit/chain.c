@@ -201,18 +201,26 @@ static int add(struct walk *walk, struct kf_chain_kit *kit, const struct step *u
     return keep(&walk->chain, kit, err);
 }
 
-/* Where the files of a remote dataset go. */
-static char *join(const char *prefix, const char *path)
+/* Where the files of a remote dataset go; `ret` is the caller's to free. */
+static int join(char **ret, const char *prefix, const char *path, struct kf_err *err)
 {
     kf_auto(kf_free) char *clean = kf_path_clean(path);
-    char *joined;
+    const char *checked;
+    size_t length;
 
     if (!clean)
-        return NULL;
-    if (strcmp(clean, ".") == 0)
-        return strdup(prefix);
-    return asprintf(&joined, "%s%s%s", prefix, *prefix ? "/" : "", clean) < 0 ? NULL
-                                                                              : joined;
+        return no_memory(err);
+    if (strcmp(clean, ".") == 0) {
+        *ret = strdup(prefix);
+        return *ret ? 0 : no_memory(err);
+    }
+    if (asprintf(ret, "%s%s%s", prefix, *prefix ? "/" : "", clean) < 0) {
+        *ret = NULL;
+        return no_memory(err);
+    }
+    checked = *ret;
+    length = strlen(checked);
+    return kf_name_check(&checked, &length, err);
 }
 
 static int follow_entry(struct walk *walk, const struct kf_chain_kit *kit,
@@ -227,8 +235,9 @@ static int follow_entry(struct walk *walk, const struct kf_chain_kit *kit,
 
     if (kf_ref_parse_plain(&other.ref, kf_entry_reference(entry), err) != 0)
         return kf_fail_wrap(err, "%s", show(step, chain, sizeof(chain)));
-    other.prefix = join(kit->prefix, path);
-    return other.prefix ? add(walk, &other, step, err) : no_memory(err);
+    if (join(&other.prefix, kit->prefix, path, err) != 0)
+        return kf_fail_wrap(err, "a dataset of '%s'", step->name);
+    return add(walk, &other, step, err);
 }
 
 static int follow_remote(struct walk *walk, const struct kf_chain_kit *kit,
@@ -258,7 +267,9 @@ static int follow(struct walk *walk, const struct kf_chain_kit *kit,
 {
     const struct kf_kitfile *kitfile = &kit->resolved.kitfile;
 
-    for (size_t i = 0; kit->resolved.has_kitfile && i < kitfile->entry_count; i++) {
+    if (walk->from->alone || !kit->resolved.has_kitfile)
+        return 0;
+    for (size_t i = 0; i < kitfile->entry_count; i++) {
         const struct kf_entry *entry = &kitfile->entries[i];
         int rc = 0;
 

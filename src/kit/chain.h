@@ -66,6 +66,7 @@ struct kf_chain_from {
     void *arg;
     struct kf_store *store; /* may be NULL */
     int64_t timeout_ns;
+    bool alone;          /* no reference is followed */
     bool include_remote; /* else remote datasets are left out, which is logged once */
     enum kf_part part;   /* of the kit asked for */
     const char *child;   /* the name of a kit that refers to that one; NULL: none does */

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "cache/store.h"
 #include "fetch/queue.h"
+#include "kit/chain.h"
 #include "kit/copy.h"
 #include "kit/layers.h"
 #include "kit/pair.h"
@@ -20,6 +21,7 @@
 #define CLOSE_NS (2 * KF_NS_PER_S)
 #define KITFILE_NAME "Kitfile"
 #define KITFILE_MODE 0644
+#define FOLDER_MODE 0755
 
 struct toc_blob {
     struct kf_digest digest;
@@ -28,10 +30,8 @@ struct toc_blob {
 
 struct kf_kit {
     char *name;
-    struct kf_ref ref;
-    struct kf_origin *origin; /* NULL: offline */
+    struct kf_chain chain; /* the last is this one */
     struct kf_fetch *fetch;
-    struct kf_digest digest;
     struct kf_kit_layer *layers;
     size_t layer_count;
     struct toc_blob *toc_blobs;
@@ -40,6 +40,11 @@ struct kf_kit {
     char *kitfile; /* the file's text; NULL: there is none */
     int64_t timeout_ns;
 };
+
+static struct kf_chain_kit *asked_for(const struct kf_kit *kit)
+{
+    return &kit->chain.kits[kit->chain.count - 1];
+}
 
 /* ---- opening ---- */
 
@@ -88,15 +93,17 @@ static int open_fetch(struct kf_kit *kit, const struct kf_kit_opts *opts,
 }
 
 /* Each once, however many layers have their table there. */
-static int open_toc_blobs(struct kf_kit *kit, const struct kf_pair *pairs,
+static int open_toc_blobs(struct kf_kit *kit, const struct kf_pair *pairs, size_t count,
                           const struct kf_layers_from *from, struct kf_err *err)
 {
+    struct toc_blob *grown =
+        reallocarray(kit->toc_blobs, kit->toc_blob_count + count + 1, sizeof(*grown));
     struct kf_err why;
 
-    kit->toc_blobs = calloc(kit->layer_count + 1, sizeof(*kit->toc_blobs));
-    if (!kit->toc_blobs)
-        return kf_fail(err, KF_E_NOMEM, "no memory for %zu layers", kit->layer_count);
-    for (size_t i = 0; i < kit->layer_count; i++) {
+    if (!grown)
+        return kf_fail(err, KF_E_NOMEM, "no memory for %zu layers", count);
+    kit->toc_blobs = grown;
+    for (size_t i = 0; i < count; i++) {
         struct toc_blob *blob = &kit->toc_blobs[kit->toc_blob_count];
         size_t known = 0;
 
@@ -122,41 +129,83 @@ static int open_toc_blobs(struct kf_kit *kit, const struct kf_pair *pairs,
 }
 
 static struct kf_layers_from layers_from(const struct kf_kit *kit,
+                                         struct kf_origin *origin,
                                          const struct kf_kit_opts *opts)
 {
-    return (struct kf_layers_from){.origin = kit->origin,
+    return (struct kf_layers_from){.origin = origin,
                                    .store = opts->store,
                                    .fetch = kit->fetch,
                                    .workq = opts->workq,
                                    .timeout_ns = kit->timeout_ns};
 }
 
-static int open_layers(struct kf_kit *kit, const struct kf_kit_opts *opts,
-                       const struct kf_resolved *resolved, struct kf_err *err)
+/* Room for more layers behind those there are. */
+static struct kf_kit_layer *add_layers(struct kf_kit *kit, size_t count,
+                                       const struct kf_chain_kit *of, struct kf_err *err)
 {
-    const struct kf_layers_from from = layers_from(kit, opts);
-    kf_auto(kf_free) struct kf_pair *pairs = NULL;
+    struct kf_kit_layer *grown =
+        reallocarray(kit->layers, kit->layer_count + count + 1, sizeof(*grown));
 
-    if (kf_pair_layers(&pairs, &kit->layer_count, &resolved->manifest,
-                       resolved->has_kitfile ? &resolved->kitfile : NULL, err) != 0)
-        return -1;
-    kit->layers = calloc(kit->layer_count + 1, sizeof(*kit->layers));
-    if (!kit->layers)
-        return kf_fail(err, KF_E_NOMEM, "no memory for %zu layers", kit->layer_count);
-    if (opts->store)
-        kf_store_index(opts->store);
-    if (open_toc_blobs(kit, pairs, &from, err) != 0)
-        return -1;
-    return kf_open_layers(kit->layers, pairs, kit->layer_count, &from, err);
+    if (!grown) {
+        (void)kf_fail(err, KF_E_NOMEM, "no memory for %zu layers",
+                      count); /* NULL says it */
+        return NULL;
+    }
+    kit->layers = grown;
+    grown += kit->layer_count;
+    for (size_t i = 0; i < count; i++)
+        grown[i] = (struct kf_kit_layer){.kit = of->name, .prefix = of->prefix};
+    kit->layer_count += count;
+    return grown;
 }
 
-/* The file Kitfile goes in as a layer of its own behind the others, so that a layer that
- * has one, too, is an error, as it is for kit. */
+/* The layers of one kit of the chain. */
+static int open_layers(struct kf_kit *kit, const struct kf_kit_opts *opts,
+                       const struct kf_chain_kit *of, struct kf_err *err)
+{
+    const struct kf_layers_from from = layers_from(kit, of->origin, opts);
+    const struct kf_resolved *resolved = &of->resolved;
+    kf_auto(kf_free) struct kf_pair *pairs = NULL;
+    struct kf_kit_layer *layers;
+    size_t count;
+
+    if (kf_pair_layers(&pairs, &count, &resolved->manifest,
+                       resolved->has_kitfile ? &resolved->kitfile : NULL, of->part,
+                       err) != 0)
+        return -1;
+    layers = add_layers(kit, count, of, err);
+    if (!layers || open_toc_blobs(kit, pairs, count, &from, err) != 0)
+        return -1;
+    return kf_open_layers(layers, pairs, count, &from, err);
+}
+
+static int add_own(struct kf_table *own, enum kf_file_type type, const char *name,
+                   uint64_t size, struct kf_err *err)
+{
+    const struct kf_table_entry entry = {.size = size,
+                                         .mode = type == KF_TYPE_DIR ? FOLDER_MODE
+                                                                     : KITFILE_MODE,
+                                         .type = (uint8_t)type};
+
+    return kf_table_add(own, &entry, name, strlen(name), err);
+}
+
+/* What is in no layer: the file Kitfile, and folders that remote datasets go into. */
+static int list_own(const struct kf_kit *kit, struct kf_table *own, struct kf_err *err)
+{
+    for (size_t i = 0; i < kit->chain.count; i++)
+        if (*kit->chain.kits[i].prefix &&
+            add_own(own, KF_TYPE_DIR, kit->chain.kits[i].prefix, 0, err) != 0)
+            return -1;
+    return kit->kitfile
+               ? add_own(own, KF_TYPE_FILE, KITFILE_NAME, strlen(kit->kitfile), err)
+               : 0;
+}
+
+/* What is in no layer goes in as a layer of its own behind the others, so that a layer
+ * that has a Kitfile, too, is an error, as it is for kit. */
 static int build_tree(struct kf_kit *kit, int64_t created, struct kf_err *err)
 {
-    const struct kf_table_entry entry = {.size = kit->kitfile ? strlen(kit->kitfile) : 0,
-                                         .mode = KITFILE_MODE,
-                                         .type = KF_TYPE_FILE};
     kf_auto(kf_free) struct kf_tree_layer *layers =
         calloc(kit->layer_count + 1, sizeof(*layers));
     kf_auto(kf_table_fini) struct kf_table own = {0};
@@ -165,45 +214,70 @@ static int build_tree(struct kf_kit *kit, int64_t created, struct kf_err *err)
         return kf_fail(err, KF_E_NOMEM, "no memory for %zu layers", kit->layer_count);
     for (size_t i = 0; i < kit->layer_count; i++) {
         layers[i].table = kf_layer_table(kit->layers[i].layer);
-        layers[i].prefix = ""; /* since kit 0.5 names are full paths */
+        layers[i].prefix = kit->layers[i].prefix; /* since kit 0.5 names are full paths */
     }
-    if (kit->kitfile &&
-        kf_table_add(&own, &entry, KITFILE_NAME, strlen(KITFILE_NAME), err) != 0)
+    if (list_own(kit, &own, err) != 0)
         return -1;
     layers[kit->layer_count] = (struct kf_tree_layer){&own, ""};
     if (kf_tree_build(&kit->tree, layers, kit->layer_count + 1, created, err) != 0)
         return -1;
-    if (kit->kitfile)
-        kit->tree.nodes[kf_tree_find(&kit->tree, KITFILE_NAME)].layer = KF_NODE_NONE;
+    for (uint32_t i = 0; i < kit->tree.count; i++)
+        if (kit->tree.nodes[i].layer == kit->layer_count)
+            kit->tree.nodes[i].layer = KF_NODE_NONE;
     return 0;
 }
 
-static void warm(void *arg, const struct kf_manifest *manifest)
+/* For a chain, and for what is fetched while the first config is. */
+struct opening {
+    const struct kf_kit *kit;
+    const struct kf_kit_opts *opts;
+};
+
+static int open_for_chain(void *arg, struct kf_origin **ret, const struct kf_ref *ref,
+                          struct kf_err *err)
 {
-    kf_warm_tocs(manifest, arg);
+    const struct opening *opening = arg;
+
+    return open_origin(ret, ref, opening->opts, err);
 }
 
-static int open_kit(struct kf_kit *kit, const struct kf_kit_opts *opts,
-                    struct kf_err *err)
+static void warm(void *arg, struct kf_origin *origin, const struct kf_manifest *manifest)
 {
-    kf_auto(kf_resolved_fini) struct kf_resolved resolved = {0};
-    struct kf_layers_from layers;
-    struct kf_resolve_from from;
+    const struct opening *opening = arg;
+    const struct kf_layers_from from = layers_from(opening->kit, origin, opening->opts);
 
-    if (open_origin(&kit->origin, &kit->ref, opts, err) != 0 ||
-        open_fetch(kit, opts, err) != 0)
+    kf_warm_tocs(manifest, &from);
+}
+
+static int open_kit(struct kf_kit *kit, const struct kf_ref *ref,
+                    const struct kf_kit_opts *opts, struct kf_err *err)
+{
+    struct opening opening = {kit, opts};
+    const struct kf_chain_from from = {.open = open_for_chain,
+                                       .meanwhile = warm,
+                                       .arg = &opening,
+                                       .store = opts->store,
+                                       .timeout_ns = kit->timeout_ns,
+                                       .alone = opts->alone,
+                                       .include_remote = opts->include_remote};
+    struct kf_resolved *resolved;
+    int64_t created;
+
+    if (open_fetch(kit, opts, err) != 0 ||
+        kf_chain_open(&kit->chain, ref, &from, err) != 0)
         return -1;
-    layers = layers_from(kit, opts);
-    from = resolve_from(&kit->ref, kit->origin, opts);
-    from.meanwhile = warm;
-    from.arg = &layers;
-    if (kf_resolve(&resolved, &from, err) != 0)
-        return -1;
-    kit->digest = resolved.digest;
-    kit->kitfile = kf_steal(resolved.kitfile_text);
-    if (open_layers(kit, opts, &resolved, err) != 0)
-        return -1;
-    return build_tree(kit, resolved.created, err);
+    resolved = &asked_for(kit)->resolved;
+    created = resolved->created;
+    kit->kitfile = kf_steal(resolved->kitfile_text);
+    if (opts->store)
+        kf_store_index(opts->store);
+    for (size_t i = 0; i < kit->chain.count; i++)
+        if (open_layers(kit, opts, &kit->chain.kits[i], err) != 0)
+            return i + 1 < kit->chain.count
+                       ? kf_fail_wrap(err, "'%s'", kit->chain.kits[i].name)
+                       : -1;
+    kf_chain_forget(&kit->chain);
+    return build_tree(kit, created, err);
 }
 
 int kf_kit_resolve(struct kf_resolved *ret, const struct kf_kit_opts *opts,
@@ -230,22 +304,22 @@ int kf_kit_open(struct kf_kit **ret, const struct kf_kit_opts *opts, struct kf_e
 {
     struct kf_kit *kit;
     struct kf_ref ref;
+    int rc;
 
     if (kf_ref_parse(&ref, opts->ref, err) != 0)
         return -1;
     kit = calloc(1, sizeof(*kit));
-    if (!kit) {
+    if (kit)
+        kit->name = kf_ref_format(&ref);
+    if (!kit || !kit->name) {
+        free(kit);
         kf_ref_fini(&ref);
         return kf_fail(err, KF_E_NOMEM, "no memory for a kit");
     }
-    kit->ref = ref;
     kit->timeout_ns = timeout_of(opts);
-    kit->name = kf_ref_format(&ref);
-    if (!kit->name) {
-        (void)kf_kit_close(kit, 0); /* nothing was begun */
-        return kf_fail(err, KF_E_NOMEM, "no memory for a kit");
-    }
-    if (open_kit(kit, opts, err) != 0) {
+    rc = open_kit(kit, &ref, opts, err);
+    kf_ref_fini(&ref);
+    if (rc != 0) {
         (void)kf_fail_wrap(err, "cannot open '%s'", kit->name);
         (void)kf_kit_close(kit, kf_deadline_ns(CLOSE_NS)); /* a TOC may be on its way */
         return -1;
@@ -269,8 +343,7 @@ int kf_kit_close(struct kf_kit *kit, int64_t deadline_ns)
     kf_fetch_free(kit->fetch);
     kf_tree_fini(&kit->tree);
     free(kit->kitfile);
-    kf_origin_close(kit->origin);
-    kf_ref_fini(&kit->ref);
+    kf_chain_fini(&kit->chain);
     free(kit->name);
     free(kit);
     return 0;
@@ -285,7 +358,7 @@ const struct kf_tree *kf_kit_tree(const struct kf_kit *kit)
 
 const struct kf_digest *kf_kit_digest(const struct kf_kit *kit)
 {
-    return &kit->digest;
+    return &asked_for(kit)->digest;
 }
 
 const char *kf_kit_name(const struct kf_kit *kit)
@@ -295,7 +368,17 @@ const char *kf_kit_name(const struct kf_kit *kit)
 
 const char *kf_kit_origin(const struct kf_kit *kit)
 {
-    return kit->origin ? kit->origin->kind : "the cache";
+    const struct kf_origin *origin = asked_for(kit)->origin;
+
+    return origin ? origin->kind : "the cache";
+}
+
+const char *kf_kit_other(const struct kf_kit *kit, size_t index, struct kf_digest *ret)
+{
+    if (index + 1 >= kit->chain.count)
+        return NULL;
+    *ret = kit->chain.kits[index].digest;
+    return kit->chain.kits[index].name;
 }
 
 struct kf_fetch *kf_kit_fetch(struct kf_kit *kit)

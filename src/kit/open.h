@@ -1,7 +1,8 @@
 /*
- * A kit opened: reference -> manifest -> config -> layers paired with Kitfile entries ->
- * tree. Opening blocks; what is opened is immutable and its files are read
- * asynchronously.
+ * A kit opened: reference -> manifest -> config -> the kits it refers to -> layers paired
+ * with Kitfile entries -> tree. Name, digest, origin and Kitfile are those of the kit
+ * that was asked for; the layers of kits that it refers to come before its own. Opening
+ * blocks; what is opened is immutable and its files are read asynchronously.
  */
 #ifndef KF_KIT_OPEN_H
 #define KF_KIT_OPEN_H
@@ -29,6 +30,8 @@ struct kf_kit_opts {
     uint64_t memory_bytes;   /* 0: 160 MiB */
     int64_t read_timeout_ns; /* 0: 5 minutes */
     bool offline;            /* from the cache, or a folder or store that is here */
+    bool include_remote;     /* datasets that are in other kits, too (kit/chain.h) */
+    bool alone;              /* nothing of other kits at all */
 };
 
 /* The manifest and the Kitfile alone; blocking. */
@@ -48,6 +51,9 @@ const struct kf_digest *kf_kit_digest(const struct kf_kit *kit); /* of the manif
 const char *kf_kit_name(const struct kf_kit *kit); /* the reference as given, canonical */
 const char *
 kf_kit_origin(const struct kf_kit *kit); /* "the registry", "the layout" ... */
+/* A kit that it refers to, itself or through another: its reference, borrowed, and
+ * digest; NULL beyond the last. */
+const char *kf_kit_other(const struct kf_kit *kit, size_t index, struct kf_digest *ret);
 struct kf_fetch *kf_kit_fetch(struct kf_kit *kit);
 
 struct kf_kit_layer {
@@ -58,6 +64,8 @@ struct kf_kit_layer {
     bool has_diff_id;
     struct kf_digest diff_id; /* of the unpacked content, as the Kitfile says */
     struct kf_layer *layer;   /* borrowed */
+    const char *kit;    /* the reference of the kit that it is of, canonical; borrowed */
+    const char *prefix; /* the folder that its names are relative to; borrowed */
 };
 size_t kf_kit_layer_count(const struct kf_kit *kit);
 const struct kf_kit_layer *kf_kit_layer(const struct kf_kit *kit, size_t index);

@@ -11,11 +11,12 @@
 #include "layer/table.h"
 #include "oci/file_metadata.h"
 #include "oci/manifest.h"
-#include "oci/ref.h"
 
 struct pairing {
     const struct kf_manifest *manifest;
-    bool *used; /* by layer */
+    enum kf_part part;
+    bool *used;  /* by layer: it belongs to an entry, whether that counts or not */
+    size_t next; /* layer, as kit writes them in the order of entries */
     struct kf_pair *pairs;
     size_t count;
 };
@@ -117,22 +118,8 @@ static int add_pair(struct pairing *pairing, size_t layer, const char *kind,
             return kf_fail(err, KF_E_MALFORMED, "raw layer '%s' (%s) has no file path",
                            digest, kind);
     }
-    pairing->used[layer] = true;
     pairing->count++;
     return 0;
-}
-
-/* A model's path "looks like" a reference to kit if it holds ':' or '@' and parses. */
-static bool is_reference(const struct kf_entry *entry)
-{
-    struct kf_ref ref;
-    struct kf_err why;
-
-    if (entry->kind != KF_ENTRY_MODEL || !entry->path || !strpbrk(entry->path, ":@") ||
-        kf_ref_parse(&ref, entry->path, &why) != 0)
-        return false;
-    kf_ref_fini(&ref);
-    return true;
 }
 
 /* The first unused layer of that digest, looked for from `expected` on, where kit puts
@@ -160,16 +147,16 @@ static int pair_entry(struct pairing *pairing, const struct kf_entry *entry,
     char text[KF_NAME_TEXT_SIZE];
     size_t layer;
 
-    if (!entry->has_digest && is_reference(entry))
-        return kf_fail(err, KF_E_UNSUPPORTED,
-                       "the model refers to another kit, '%s': not supported yet",
-                       kf_name_text(text, path, strlen(path)));
     if (!entry->has_digest)
         return 0;
-    layer = find_layer(pairing, &entry->digest, pairing->count);
+    layer = find_layer(pairing, &entry->digest, pairing->next);
     if (layer == pairing->manifest->layer_count)
         return kf_fail(err, KF_E_MALFORMED, "the manifest has no layer for %s '%s'", kind,
                        kf_name_text(text, path, strlen(path)));
+    pairing->used[layer] = true;
+    pairing->next = layer + 1;
+    if (!kf_part_holds(pairing->part, entry->kind))
+        return 0;
     if (add_pair(pairing, layer, kind, err) != 0)
         return -1;
     pairing->pairs[pairing->count - 1].has_diff_id = entry->has_diff_id;
@@ -180,18 +167,31 @@ static int pair_entry(struct pairing *pairing, const struct kf_entry *entry,
 static int pair_entries(struct pairing *pairing, const struct kf_kitfile *kitfile,
                         struct kf_err *err)
 {
+    bool has_digests = false;
+
     for (size_t i = 0; i < kitfile->entry_count; i++) {
+        has_digests |= kitfile->entries[i].has_digest;
         if (pair_entry(pairing, &kitfile->entries[i], err) != 0)
             return -1;
     }
     /* Before kit 0.5 the config had no digests. */
-    if (pairing->count == 0 && pairing->manifest->layer_count > 0 &&
-        kitfile->entry_count > 0)
+    if (!has_digests && pairing->manifest->layer_count > 0 && kitfile->entry_count > 0)
         return kf_fail(
             err, KF_E_UNSUPPORTED,
             "the config names no layer digests (kit before 0.5): not supported "
             "yet");
     return 0;
+}
+
+static bool holds_base(enum kf_part part, enum kf_base base)
+{
+    static const enum kf_entry_kind kinds[] = {
+        [KF_BASE_MODEL] = KF_ENTRY_MODEL, [KF_BASE_MODELPART] = KF_ENTRY_PART,
+        [KF_BASE_CODE] = KF_ENTRY_CODE,   [KF_BASE_DATASET] = KF_ENTRY_DATASET,
+        [KF_BASE_DOCS] = KF_ENTRY_DOCS,   [KF_BASE_MCPB] = KF_ENTRY_MCP,
+    };
+
+    return kf_part_holds(part, kinds[base]);
 }
 
 static int take_known_layers(struct pairing *pairing, struct kf_err *err)
@@ -200,7 +200,8 @@ static int take_known_layers(struct pairing *pairing, struct kf_err *err)
         struct kf_media media =
             kf_media_parse_layer(pairing->manifest->layers[i].media_type);
 
-        if (media.family != KF_FAMILY_UNKNOWN &&
+        pairing->used[i] = media.family != KF_FAMILY_UNKNOWN;
+        if (pairing->used[i] && holds_base(pairing->part, media.base) &&
             add_pair(pairing, i, kf_base_name(media.base), err) != 0)
             return -1;
     }
@@ -222,10 +223,11 @@ static void log_unused(const struct pairing *pairing)
 
 int kf_pair_layers(struct kf_pair **ret, size_t *ret_count,
                    const struct kf_manifest *manifest, const struct kf_kitfile *kitfile,
-                   struct kf_err *err)
+                   enum kf_part part, struct kf_err *err)
 {
     kf_auto(pairing_fini) struct pairing pairing = {
         .manifest = manifest,
+        .part = part,
         .used = calloc(manifest->layer_count + 1, sizeof(bool)),
         .pairs = calloc(manifest->layer_count + 1, sizeof(struct kf_pair)),
     };

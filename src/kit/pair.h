@@ -3,9 +3,10 @@
  *
  * Each entry with a digest has one layer, and kit writes both in one order; they are
  * paired in that order and by digest (two entries of equal bytes have equal digests). An
- * entry without digest has no layer: a model without path or by reference. A layer that
- * no entry has is left out, as kit >= 1.15 does. Without a Kitfile (a ModelPack that kit
- * did not make) every layer of a known type counts.
+ * entry without digest has no layer: a model without path, or what is another kit's
+ * (kit/chain.h). Entries that `part` leaves out have no pair. A layer that no entry has
+ * is left out, as kit >= 1.15 does. Without a Kitfile (a ModelPack that kit did not make)
+ * every layer of a known type counts.
  */
 #ifndef KF_KIT_PAIR_H
 #define KF_KIT_PAIR_H
@@ -13,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "kit/chain.h"
 #include "layer/toc.h"
 #include "oci/media.h"
 
@@ -34,12 +36,12 @@ struct kf_pair {
 };
 
 /* The pairs, yours to free. KF_E_UNSUPPORTED for what cannot be mounted so far, named:
- * references to other kits, kits of before kit 0.5 (no digests), compressed layers
- * without a TOC. KF_E_MALFORMED for an entry whose layer is not there, and for a TOC
- * annotation that is none. A TOC layer that is not there, or a later version of the
- * annotation, counts as no TOC, which is logged. `kitfile` may be NULL. */
+ * kits of before kit 0.5 (no digests), compressed layers without a TOC. KF_E_MALFORMED
+ * for an entry whose layer is not there, and for a TOC annotation that is none. A TOC
+ * layer that is not there, or a later version of the annotation, counts as no TOC, which
+ * is logged. `kitfile` may be NULL. */
 int kf_pair_layers(struct kf_pair **ret, size_t *ret_count,
                    const struct kf_manifest *manifest, const struct kf_kitfile *kitfile,
-                   struct kf_err *err);
+                   enum kf_part part, struct kf_err *err);
 
 #endif

@@ -58,7 +58,7 @@ void kf_warm_tocs(const struct kf_manifest *manifest, const struct kf_layers_fro
 
     /* Without the Kitfile: all layers of a known type. */
     if (!from->store || !from->origin ||
-        kf_pair_layers(&pairs, &warming.count, manifest, NULL, NULL) != 0)
+        kf_pair_layers(&pairs, &warming.count, manifest, NULL, KF_PART_ALL, NULL) != 0)
         return;
     warming.pairs = pairs;
     while (started + 1 < warming.count && started < KF_ARRAY_LEN(helpers) &&

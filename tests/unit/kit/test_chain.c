@@ -142,7 +142,7 @@ static int open_chain(const char *child)
     return rc;
 }
 
-/* "NAME/PART:PREFIX" of all kits, in order. */
+/* "NAME PART:PREFIX" of all kits, in order. */
 static void expect(const char *words)
 {
     char text[4096] = "";
@@ -340,6 +340,23 @@ Test(chain, datasets_elsewhere)
     kit_count = 0;
     make("r.io/a:v1", "\"datasets\":[{\"path\":\"d\",\"remotePath\":\"r.io/a:v1\"}]");
     expect_error(KF_E_ARG, "references lead back: r.io/a:v1 -> r.io/a:v1");
+}
+
+Test(chain, datasets_stay_below_the_root)
+{
+    static const char *const paths[] = {"../x", "a/../../x", "/etc", "a..b", ".."};
+    char kitfile[256];
+
+    include_remote = true;
+    for (size_t i = 0; i < KF_ARRAY_LEN(paths); i++) {
+        kit_count = 0;
+        (void)snprintf(kitfile, sizeof(kitfile),
+                       "\"datasets\":[{\"path\":\"%s\",\"remotePath\":\"r.io/b:v1\"}]",
+                       paths[i]);
+        make("r.io/a:v1", kitfile);
+        make("r.io/b:v1", "");
+        expect_error(KF_E_MALFORMED, "a dataset of 'r.io/a:v1': bad name");
+    }
 }
 
 static void make_many(unsigned count)

@@ -69,7 +69,7 @@ static const struct {
      "form 'tar+zstd' without a table of contents"},
     {{"kit-1.11", "adapter",
       "95ea2da84a8da9db05ecfab61564d5ee9ed1acdf85af24901e29f55981870d13"},
-     "refers to another kit, 'localhost/parts:v1'"},
+     " -> localhost/parts:v1: kit's local store is not supported yet"},
 };
 
 static int open_fixture(struct kf_kit **ret, const struct fixture *fixture,
