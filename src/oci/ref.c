@@ -295,6 +295,10 @@ static const char *prefix_of(const struct kf_ref *ref)
                                            [KF_REF_STORE] = "store:",
                                            [KF_REF_LAYOUT] = "oci:"};
 
+    /* a repository that is called as a prefix is */
+    if (ref->where == KF_REF_ANY &&
+        (strcmp(ref->repository, "oci") == 0 || strcmp(ref->repository, "store") == 0))
+        return prefixes[KF_REF_STORE];
     return prefixes[ref->where];
 }
 

@@ -220,8 +220,8 @@ Test(chain, only_what_kit_takes_for_a_reference)
 Test(chain, prefixes_are_not_for_kits)
 {
     make_child("r.io/a:v1", "oci:folder");
-    make("localhost/oci:folder", "");
-    expect("localhost/oci:folder m:, r.io/a:v1 a:");
+    make("store:oci:folder", "");
+    expect("store:oci:folder m:, r.io/a:v1 a:");
 }
 
 /* A model whose layer is there is in it, whatever its path looks like. */

@@ -67,9 +67,6 @@ static const struct {
     {{"kit-1.15", "basic-zstd",
       "cd2f3730ea3342c55a269930617b3ff50ccffabeb23da13f7d2dba0be8af69de"},
      "form 'tar+zstd' without a table of contents"},
-    {{"kit-1.11", "adapter",
-      "95ea2da84a8da9db05ecfab61564d5ee9ed1acdf85af24901e29f55981870d13"},
-     " -> localhost/parts:v1: kit's local store is not supported yet"},
 };
 
 static int open_fixture(struct kf_kit **ret, const struct fixture *fixture,

@@ -254,10 +254,10 @@ Test(ref, what_a_kit_refers_to)
         {"a.b/c:v1", "a.b/c:v1"},
         {"a.b/c:v1,v2,v3", "a.b/c:v1"},
         {"a.b/c:v1" AT, "a.b/c" AT},
-        {"sha256:" HEX, "localhost/_" AT},
+        {"sha256:" HEX, "sha256:" HEX},
         /* Repositories, not prefixes. */
-        {"oci:dir", "localhost/oci:dir"},
-        {"store:v1", "localhost/store:v1"},
+        {"oci:dir", "store:oci:dir"},
+        {"store:v1", "store:store:v1"},
     };
     static const char *const refused[] = {"oci://a.b/c:v1", "oci:../dir", "oci:dir:v1",
                                           "", ",v1"};
