@@ -12,6 +12,7 @@
 
 #define PIECE (UINT64_C(4) << 20)
 #define REQUESTS 4u
+#define LOOK_NS (100 * KF_NS_PER_MS) /* at whether to stop */
 
 struct stream;
 
@@ -28,8 +29,9 @@ struct slot {
 
 struct stream {
     struct kf_source *source;
-    uint64_t next; /* what to ask for */
-    int64_t timeout_ns;
+    const struct kf_blob_range *range;
+    uint64_t next, end; /* what to ask for */
+    void *arg;
     pthread_mutex_t lock;
     pthread_cond_t cond;
     struct slot slots[REQUESTS];
@@ -51,7 +53,7 @@ static void piece_done(struct kf_source_req *req, const struct kf_err *err)
 
 static int start(struct stream *stream, struct slot *slot, struct kf_err *err)
 {
-    uint64_t left = kf_source_size(stream->source) - stream->next;
+    uint64_t left = stream->end - stream->next;
 
     if (left == 0)
         return 0;
@@ -68,7 +70,7 @@ static int start(struct stream *stream, struct slot *slot, struct kf_err *err)
         .length = slot->length,
         .sink = &slot->sink.sink,
         .urgency = KF_DEMAND,
-        .deadline_ns = kf_deadline_ns(stream->timeout_ns),
+        .deadline_ns = kf_deadline_ns(stream->range->timeout_ns),
         .done = piece_done,
     };
     stream->next += slot->length;
@@ -84,10 +86,32 @@ static void wait_for(struct stream *stream, struct slot *slot)
     (void)pthread_mutex_unlock(&stream->lock);
 }
 
+static bool is_stopped(const struct stream *stream)
+{
+    return stream->range->stopped && stream->range->stopped(stream->arg);
+}
+
+/* False: to be given up. */
+static bool wait_for_next(struct stream *stream, const struct slot *slot)
+{
+    bool stopped = is_stopped(stream), done = false;
+
+    while (!stopped && !done) {
+        (void)pthread_mutex_lock(&stream->lock);
+        if (!slot->done) /* the request has a deadline */
+            (void)kf_cond_wait_until(&stream->cond, &stream->lock,
+                                     kf_deadline_ns(LOOK_NS));
+        done = slot->done;
+        (void)pthread_mutex_unlock(&stream->lock);
+        stopped = is_stopped(stream);
+    }
+    return !stopped;
+}
+
 static int pump(struct stream *stream,
                 int (*take)(void *arg, const uint8_t *data, size_t length,
                             struct kf_err *err),
-                void *arg, struct kf_err *err)
+                struct kf_err *err)
 {
     for (unsigned i = 0; i < REQUESTS; i++)
         if (start(stream, &stream->slots[i], err) != 0)
@@ -96,14 +120,16 @@ static int pump(struct stream *stream,
         struct slot *slot = &stream->slots[i];
         size_t length = slot->length;
 
-        wait_for(stream, slot);
+        if (!wait_for_next(stream, slot))
+            return kf_fail(err, KF_E_CANCELLED, "interrupted");
         slot->length = 0;
         if (slot->failed) {
             if (err)
                 *err = slot->error;
             return -1;
         }
-        if (take(arg, slot->data, length, err) != 0 || start(stream, slot, err) != 0)
+        if (take(stream->arg, slot->data, length, err) != 0 ||
+            start(stream, slot, err) != 0)
             return -1;
     }
     return 0;
@@ -124,23 +150,38 @@ static void stop(struct stream *stream)
     }
 }
 
+int kf_blob_stream_range(struct kf_source *source, const struct kf_blob_range *range,
+                         int (*take)(void *arg, const uint8_t *data, size_t length,
+                                     struct kf_err *err),
+                         void *arg, struct kf_err *err)
+{
+    struct stream stream = {.source = source,
+                            .range = range,
+                            .next = range->offset,
+                            .end = range->offset + range->length,
+                            .arg = arg};
+    int rc;
+
+    if (pthread_mutex_init(&stream.lock, NULL) != 0)
+        return kf_fail(err, KF_E_NOMEM, "no memory for a lock");
+    if (kf_cond_init(&stream.cond) != 0) {
+        (void)pthread_mutex_destroy(&stream.lock); /* never used */
+        return kf_fail(err, KF_E_NOMEM, "no memory for a lock");
+    }
+    rc = pump(&stream, take, err);
+    stop(&stream);
+    (void)pthread_cond_destroy(&stream.cond);  /* nobody waits */
+    (void)pthread_mutex_destroy(&stream.lock); /* nobody holds it */
+    return rc;
+}
+
 int kf_blob_stream(struct kf_source *source, int64_t timeout_ns,
                    int (*take)(void *arg, const uint8_t *data, size_t length,
                                struct kf_err *err),
                    void *arg, struct kf_err *err)
 {
-    struct stream stream = {.source = source, .timeout_ns = timeout_ns};
-    int rc;
+    const struct kf_blob_range all = {.length = kf_source_size(source),
+                                      .timeout_ns = timeout_ns};
 
-    if (pthread_mutex_init(&stream.lock, NULL) != 0)
-        return kf_fail(err, KF_E_NOMEM, "no memory for a lock");
-    if (pthread_cond_init(&stream.cond, NULL) != 0) {
-        (void)pthread_mutex_destroy(&stream.lock); /* never used */
-        return kf_fail(err, KF_E_NOMEM, "no memory for a lock");
-    }
-    rc = pump(&stream, take, arg, err);
-    stop(&stream);
-    (void)pthread_cond_destroy(&stream.cond);  /* nobody waits */
-    (void)pthread_mutex_destroy(&stream.lock); /* nobody holds it */
-    return rc;
+    return kf_blob_stream_range(source, &all, take, arg, err);
 }

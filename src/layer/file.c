@@ -58,6 +58,16 @@ static int open_slot(struct kf_file *file, const struct kf_table_entry *entry,
     return kf_slot_open(file->slot, err);
 }
 
+/* The whole blob of a plain layer, as the entry behind the last. */
+static int open_whole(struct kf_file *file, struct kf_err *err)
+{
+    file->size = file->layer->table.stream_size;
+    if (file->size == 0)
+        return 0;
+    file->slot = &file->layer->remainder;
+    return kf_slot_open(file->slot, err);
+}
+
 /* ---- files ---- */
 
 static void free_file(struct kf_file *file)
@@ -74,6 +84,8 @@ static struct kf_file *new_file(struct kf_layer *layer, uint32_t entry,
                                 struct kf_err *err)
 {
     struct kf_file *file = calloc(1, sizeof(*file));
+    const struct kf_table_entry *place;
+    int rc;
 
     if (!file || pthread_mutex_init(&file->lock, NULL) != 0) {
         free(file);
@@ -83,9 +95,15 @@ static struct kf_file *new_file(struct kf_layer *layer, uint32_t entry,
     file->layer = layer;
     file->entry = entry;
     file->refs = 1;
-    file->size = layer->table.entries[entry].size;
     kf_readahead_init(&file->readahead);
-    if (open_slot(file, &layer->table.entries[entry], err) != 0) {
+    if (entry == layer->table.count) {
+        rc = open_whole(file, err);
+    } else {
+        place = &layer->table.entries[entry];
+        file->size = place->size;
+        rc = open_slot(file, place, err);
+    }
+    if (rc != 0) {
         free_file(file);
         return NULL;
     }
@@ -102,14 +120,11 @@ static struct kf_file *find_file_locked(struct kf_layer *layer, uint32_t entry)
     return file;
 }
 
-struct kf_file *kf_layer_file(struct kf_layer *layer, uint32_t entry, struct kf_err *err)
+static struct kf_file *get_file(struct kf_layer *layer, uint32_t entry,
+                                struct kf_err *err)
 {
     struct kf_file *file, *opened;
 
-    if (entry >= layer->table.count || layer->table.entries[entry].type != KF_TYPE_FILE) {
-        (void)kf_fail(err, KF_E_ARG, "entry %" PRIu32 " of the layer is no file", entry);
-        return NULL;
-    }
     (void)pthread_mutex_lock(&layer->lock);
     file = find_file_locked(layer, entry);
     (void)pthread_mutex_unlock(&layer->lock);
@@ -127,6 +142,24 @@ struct kf_file *kf_layer_file(struct kf_layer *layer, uint32_t entry, struct kf_
     (void)pthread_mutex_unlock(&layer->lock);
     free_file(opened);
     return file;
+}
+
+struct kf_file *kf_layer_file(struct kf_layer *layer, uint32_t entry, struct kf_err *err)
+{
+    if (entry >= layer->table.count || layer->table.entries[entry].type != KF_TYPE_FILE) {
+        (void)kf_fail(err, KF_E_ARG, "entry %" PRIu32 " of the layer is no file", entry);
+        return NULL;
+    }
+    return get_file(layer, entry, err);
+}
+
+struct kf_file *kf_layer_whole(struct kf_layer *layer, struct kf_err *err)
+{
+    if (!kf_layer_plain_blob(layer)) {
+        (void)kf_fail(err, KF_E_ARG, "the layer's stream is not its blob");
+        return NULL;
+    }
+    return get_file(layer, layer->table.count, err);
 }
 
 void kf_file_put(struct kf_file *file)

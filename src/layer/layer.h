@@ -66,6 +66,10 @@ const struct kf_digest *kf_layer_digest(const struct kf_layer *layer);
  * has ended when the fetch queue has stopped. At most once a layer. */
 void kf_layer_check(struct kf_layer *layer);
 
+/* The blob of a plain layer without a TOC: the unpacked stream, byte for byte. Borrowed;
+ * NULL for other layers. */
+struct kf_source *kf_layer_plain_blob(const struct kf_layer *layer);
+
 /* The TOC, or NULL; borrowed. */
 const struct kf_toc *kf_layer_toc(const struct kf_layer *layer);
 /* Blocking, for tools: all chunks of a layer with a TOC, in order; yours to fini. */
@@ -75,7 +79,11 @@ int kf_layer_chunks(struct kf_layer *layer, struct kf_chunk_map *ret, struct kf_
  * call gives a reference to be put. Opens the cache's object, so it may wait for the
  * disk. KF_E_ARG for a folder. The layer must outlive it. */
 struct kf_file *kf_layer_file(struct kf_layer *layer, uint32_t entry, struct kf_err *err);
-void kf_file_put(struct kf_file *file); /* NULL is fine */
+/* The same for all of the blob of a plain layer without a TOC, by way of the remainder:
+ * its headers and smaller files lie in the cache under it. KF_E_ARG for other layers. */
+struct kf_file *kf_layer_whole(struct kf_layer *layer, struct kf_err *err);
+void kf_file_keep(struct kf_file *file); /* one reference more */
+void kf_file_put(struct kf_file *file);  /* NULL is fine */
 uint64_t kf_file_size(const struct kf_file *file);
 
 /* As kf_feed_read and friends, with offsets of the file; both reads drive readahead, so

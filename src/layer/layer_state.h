@@ -26,6 +26,7 @@ struct kf_layer {
     struct kf_fetch *fetch;
     struct kf_table table;
     bool is_tar;
+    bool is_plain; /* not packed */
     bool has_toc;
     uint64_t toc_area; /* bytes of its area */
     struct kf_digest root_digest;
@@ -37,7 +38,7 @@ struct kf_layer {
     struct kf_err failure;
 
     pthread_mutex_t lock;     /* guards what follows; taken before a feed's */
-    struct kf_file **files;   /* by entry: those that somebody reads */
+    struct kf_file **files;   /* by entry, then the whole: those that somebody reads */
     struct kf_slot remainder; /* all that is no large file */
     struct kf_long_read *long_reads;
 };

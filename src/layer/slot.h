@@ -63,6 +63,5 @@ void kf_slot_object_name(const struct kf_layer *layer, const struct kf_table_ent
 void kf_file_start(struct kf_file *file, struct kf_read *read);
 /* file.c: the large file's place. */
 uint32_t kf_file_entry(const struct kf_file *file);
-void kf_file_keep(struct kf_file *file); /* one reference more */
 
 #endif
