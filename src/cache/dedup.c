@@ -207,9 +207,9 @@ bool kf_object_elsewhere(struct kf_object *object, uint64_t chunk,
     struct kf_dedup *dedup;
     bool found = false;
 
-    if (!object->store || !cuts)
+    if (!object->near || !cuts)
         return false;
-    dedup = &object->store->dedup;
+    dedup = &object->near->dedup;
     (void)pthread_mutex_lock(&dedup->lock);
     if (dedup->capacity > 0) {
         entry = slot_for(dedup, key_of(&cuts->digests[chunk]));
@@ -254,14 +254,13 @@ int kf_object_copy(struct kf_object *object, uint64_t chunk,
                    const struct kf_elsewhere *from, void *data, size_t length,
                    struct kf_digest *ret_digest, struct kf_err *err)
 {
-    struct kf_dedup *dedup = &object->store->dedup;
+    struct kf_dedup *dedup = &object->near->dedup;
     char name[KF_OBJECT_NAME_SIZE];
 
     (void)pthread_mutex_lock(&dedup->lock);
     (void)snprintf(name, sizeof(name), "%s", dedup->names[from->object]); /* fits */
     (void)pthread_mutex_unlock(&dedup->lock);
-    if (read_chunk(object->store->objects_fd, name, from->chunk, data, length, err) !=
-            0 ||
+    if (read_chunk(object->near->objects_fd, name, from->chunk, data, length, err) != 0 ||
         kf_digest_of(ret_digest, data, length, err) != 0)
         return -1;
     if (kf_digest_equal(ret_digest, &object->spec.cuts->digests[chunk])) {

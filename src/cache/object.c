@@ -115,6 +115,13 @@ static int open_files(struct kf_object *object, struct kf_store *store, const ch
     return 0;
 }
 
+static bool is_kept(struct kf_store *store, const struct kf_object_spec *spec,
+                    const struct kf_map_shape *shape)
+{
+    return store &&
+           (!store->look_only || kf_store_local_bytes(store, spec->name, shape) > 0);
+}
+
 /* A cache that cannot hold an object is no reason to fail: it is served, and not kept. */
 int kf_object_open(struct kf_object **ret, struct kf_store *store,
                    const struct kf_object_spec *spec, struct kf_err *err)
@@ -140,11 +147,12 @@ int kf_object_open(struct kf_object **ret, struct kf_store *store,
 
     if (!object)
         return kf_fail(err, KF_E_NOMEM, "no memory for object '%s'", spec->name);
-    if (!store) {
+    object->near = store;
+    object->stats = store ? store->stats : NULL;
+    if (!is_kept(store, spec, &shape)) {
         *ret = kf_steal(object);
         return 0;
     }
-    object->stats = store->stats;
     if (open_files(object, store, path, &reason) == 0) {
         *ret = publish(store, kf_steal(object));
         kf_syncer_submit(&store->syncer, *ret);
@@ -370,7 +378,7 @@ bool kf_object_put(struct kf_object *object, uint64_t chunk, struct kf_block *bl
 {
     assert(chunk < object->shape.chunk_count);
     assert(block->length == kf_object_chunk_length(object, chunk));
-    if (object->store) {
+    if (object->store && !object->store->look_only) {
         put->object = kf_object_ref(object);
         put->block = kf_block_ref(block);
         put->chunk = chunk;

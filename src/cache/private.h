@@ -23,6 +23,7 @@ struct kf_store {
     int folder_fd;
     int objects_fd;
     struct kf_stats *stats; /* borrowed; may be NULL */
+    bool look_only;
     struct kf_identity identity;
     struct kf_space space;
     struct kf_writer writer;
@@ -37,6 +38,7 @@ struct kf_object {
     struct kf_object_spec spec;
     struct kf_map_shape shape;
     struct kf_store *store; /* NULL: keeps nothing */
+    struct kf_store *near;  /* where its bytes may lie elsewhere; NULL: nowhere */
     struct kf_stats *stats; /* the store's, also when it keeps nothing */
     int refs;               /* atomic */
     struct kf_object *next; /* store->lock */

@@ -49,6 +49,7 @@ int kf_store_open(struct kf_store **ret, const struct kf_store_opts *opts,
         return kf_fail(err, KF_E_NOMEM, "no memory for the cache");
     store->folder_fd = store->objects_fd = -1;
     store->stats = opts->stats;
+    store->look_only = opts->look_only;
     (void)pthread_mutex_init(&store->lock, NULL); /* cannot fail without attributes */
     kf_dedup_init(&store->dedup);
     store->path = opts->path ? strdup(opts->path) : kf_store_default_path();

@@ -29,6 +29,7 @@ struct kf_store_opts {
     unsigned size_limit_percent; /* of the file system; 0: none */
     unsigned min_free_percent;  /* of the file system; new chunks are not kept below it */
     uint64_t write_queue_bytes; /* 0: 64 MiB */
+    bool look_only;             /* use what is there; keep no new chunks */
     struct kf_stats *stats;     /* borrowed; may be NULL */
 };
 

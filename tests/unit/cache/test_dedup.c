@@ -142,3 +142,20 @@ Test(dedup, needs_digests_and_a_store)
     kf_object_unref(nowhere);
     cache_close(store);
 }
+
+Test(dedup, serves_objects_that_are_not_kept)
+{
+    struct kf_store *store = cache_open();
+    struct kf_object *first = open_shifted(store, "aa", 0), *second;
+
+    put_all(first);
+    kf_object_unref(first);
+    cache_close(store);
+    store = cache_open_with(&(struct kf_store_opts){.look_only = true});
+    kf_store_index(store);
+    second = open_shifted(store, "bb", 1);
+    for (uint64_t chunk = 0; chunk < COUNT; chunk++)
+        expect_copy(second, chunk, 1);
+    kf_object_unref(second);
+    cache_close(store);
+}

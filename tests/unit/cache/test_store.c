@@ -332,3 +332,27 @@ Test(store, goes_on_without_keeping_on_a_full_disk)
     cache_close(store);
     cr_assert_eq(umount(cache_path), 0);
 }
+
+Test(store, look_only_reads_and_keeps_nothing)
+{
+    struct kf_store *store = cache_open();
+
+    keep(store, "here", 2);
+    cache_close(store);
+    store = cache_open_with(&(struct kf_store_opts){.look_only = true});
+    struct kf_object *here = object_open(store, "here", 4 * CHUNK);
+    struct kf_object *more = object_open(store, "more", 4 * CHUNK);
+
+    cr_assert_not(put_chunk(more, 0));
+    cr_assert_not(file_exists("more", "data"));
+    cr_assert_not(file_exists("more", "map"));
+    kf_object_unref(here);
+    here = object_open(store, "here", 2 * CHUNK);
+    cr_assert_eq(read_chunk(here, 1), KF_E_NONE);
+    kf_object_drop(here, 1);
+    cr_assert_not(put_chunk(here, 1));
+    cr_assert_not(kf_object_has(here, 1));
+    kf_object_unref(here);
+    kf_object_unref(more);
+    cache_close(store);
+}
