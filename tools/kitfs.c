@@ -77,6 +77,17 @@ const struct kf_verb kf_verb_table[] = {
      "Blobs, chunks, archives against their tables of contents, unpacked contents; each\n"
      "thing that is wrong is a line, and the exit code 1.\n",
      kf_verb_verify},
+    {"unpack", KF_V_UNPACK, "REF", 1, 1, "Unpack a ModelKit into a directory",
+     "What kit unpack leaves, with several layers at once, each verified. Files appear "
+     "when\n"
+     "all of the kit is there; until then it is in DIR/.kitfs-unpack, from where the "
+     "same\n"
+     "command goes on after it was cut off. Chunks that the cache has are used, and "
+     "none\n"
+     "are added to it.\n\n"
+     "  kitfs unpack registry.example/acme/llama3:8B -d ./llama3\n"
+     "  kitfs unpack oci:./layout:v1 -d . -o         over files that are there\n",
+     kf_verb_unpack},
     {"pack", KF_V_PACK, "DIR", 1, 1, "Pack a directory with a Kitfile into a ModelKit",
      "Layers are seekable: what packs so can be mounted and read lazily, and each chunk "
      "is\n"

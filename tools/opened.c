@@ -80,17 +80,21 @@ char *kf_ref_with_tag(const char *text, bool quiet, struct kf_err *err)
     return result;
 }
 
-static void open_store(struct kf_opened *opened, const struct kf_options *options)
+enum caching { UNCACHED, LOOKING, CACHED };
+
+static void open_store(struct kf_opened *opened, const struct kf_options *options,
+                       enum caching caching)
 {
     struct kf_store_opts cache;
     struct kf_err err = {0};
 
     kf_cache_from_options(&cache, options);
     cache.stats = &opened->stats;
+    cache.look_only = caching == LOOKING;
     if (kf_store_open(&opened->store, &cache, &err) == 0)
         return;
     opened->store = NULL;
-    if (!options->quiet)
+    if (!options->quiet && (caching == CACHED || options->cache_dir))
         fprintf(stderr, "[WARN ] Nothing is cached: %s\n", err.message);
 }
 
@@ -106,7 +110,8 @@ static void use_opened(struct kf_kit_opts *kit, struct kf_opened *opened,
 
 /* All that a kit is opened with. */
 static int begin(struct kf_opened *ret, struct kf_kit_opts *ret_kit,
-                 const struct kf_options *options, bool cached, struct kf_err *err)
+                 const struct kf_options *options, enum caching caching,
+                 struct kf_err *err)
 {
     *ret = (struct kf_opened){0};
     ret->ref = kf_ref_with_tag(options->args[0], options->quiet, err);
@@ -115,18 +120,18 @@ static int begin(struct kf_opened *ret, struct kf_kit_opts *ret_kit,
         kf_opened_close(ret);
         return -1;
     }
-    if (cached)
-        open_store(ret, options);
+    if (caching != UNCACHED)
+        open_store(ret, options, caching);
     use_opened(ret_kit, ret, options);
     return 0;
 }
 
-static int open_all(struct kf_opened *ret, const struct kf_options *options, bool cached,
-                    struct kf_err *err)
+static int open_all(struct kf_opened *ret, const struct kf_options *options,
+                    enum caching caching, struct kf_err *err)
 {
     struct kf_kit_opts kit;
 
-    if (begin(ret, &kit, options, cached, err) != 0)
+    if (begin(ret, &kit, options, caching, err) != 0)
         return -1;
     if (kf_kit_open(&ret->kit, &kit, err) != 0) {
         ret->kit = NULL;
@@ -139,13 +144,19 @@ static int open_all(struct kf_opened *ret, const struct kf_options *options, boo
 int kf_opened_open(struct kf_opened *ret, const struct kf_options *options,
                    struct kf_err *err)
 {
-    return open_all(ret, options, true, err);
+    return open_all(ret, options, CACHED, err);
+}
+
+int kf_opened_open_looking(struct kf_opened *ret, const struct kf_options *options,
+                           struct kf_err *err)
+{
+    return open_all(ret, options, LOOKING, err);
 }
 
 int kf_opened_open_uncached(struct kf_opened *ret, const struct kf_options *options,
                             struct kf_err *err)
 {
-    return open_all(ret, options, false, err);
+    return open_all(ret, options, UNCACHED, err);
 }
 
 int kf_opened_another(struct kf_kit **ret, struct kf_opened *opened,
@@ -169,7 +180,7 @@ int kf_opened_resolve(struct kf_resolved *ret, const struct kf_options *options,
     struct kf_kit_opts kit;
     int rc;
 
-    if (begin(&opened, &kit, options, true, err) != 0)
+    if (begin(&opened, &kit, options, CACHED, err) != 0)
         return -1;
     rc = kf_kit_resolve(ret, &kit, err);
     kf_opened_close(&opened);

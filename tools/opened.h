@@ -25,6 +25,10 @@ struct kf_opened {
 
 int kf_opened_open(struct kf_opened *ret, const struct kf_options *options,
                    struct kf_err *err);
+/* The same, with what the cache has, and keeping no new chunks in it. A cache that cannot
+ * be used is only said when it was asked for by name. */
+int kf_opened_open_looking(struct kf_opened *ret, const struct kf_options *options,
+                           struct kf_err *err);
 /* The same, without looking into a cache or keeping anything. */
 int kf_opened_open_uncached(struct kf_opened *ret, const struct kf_options *options,
                             struct kf_err *err);

@@ -11,12 +11,12 @@
 
 #define NETWORK                                                              \
     (KF_V_MOUNT | KF_V_LS | KF_V_CAT | KF_V_LIST | KF_V_DOCTOR | KF_V_PACK | \
-     KF_V_VERIFY | KF_V_INSPECT | KF_V_INFO | KF_V_TAG | KF_V_DIFF)
+     KF_V_VERIFY | KF_V_INSPECT | KF_V_INFO | KF_V_TAG | KF_V_DIFF | KF_V_UNPACK)
 #define READING (KF_V_MOUNT | KF_V_LS | KF_V_CAT | KF_V_INFO | KF_V_DIFF)
-#define OPENING (READING | KF_V_VERIFY | KF_V_INSPECT)
+#define OPENING (READING | KF_V_VERIFY | KF_V_INSPECT | KF_V_UNPACK)
 #define ASKING (OPENING | KF_V_TAG)
-#define CACHE (READING | KF_V_DOCTOR)
-#define LONG (KF_V_PACK | KF_V_VERIFY)
+#define CACHE (READING | KF_V_DOCTOR | KF_V_UNPACK)
+#define LONG (KF_V_PACK | KF_V_VERIFY | KF_V_UNPACK)
 #define ALL (~0u)
 #define FIELD(name) offsetof(struct kf_options, name)
 
@@ -40,7 +40,7 @@ const struct kf_option kf_option_table[] = {
      "the kernel's readahead for the mount (root only)"},
     {"memory", 0, KF_OPT_SIZE, "SIZE", FIELD(memory_bytes), OPENING, "160M", NULL,
      "for data on its way from the registry to readers and cache"},
-    {"offline", 0, KF_OPT_FLAG, NULL, FIELD(offline), READING, NULL, NULL,
+    {"offline", 0, KF_OPT_FLAG, NULL, FIELD(offline), READING | KF_V_UNPACK, NULL, NULL,
      "use nothing but the cache and what is local anyway"},
     {"pull", 0, KF_OPT_TEXT, "WHEN", FIELD(pull), NETWORK & ~KF_V_PACK, "missing",
      "missing|always|never",
@@ -89,6 +89,12 @@ const struct kf_option kf_option_table[] = {
      "a table of how each layer is read"},
     {"toc", 0, KF_OPT_FLAG, NULL, FIELD(whole_toc), KF_V_INSPECT, NULL, NULL,
      "the tables of contents, with every file and chunk"},
+    {"dir", 'd', KF_OPT_TEXT, "DIR", FIELD(dir), KF_V_UNPACK, ".", NULL,
+     "where to; made when it is missing"},
+    {"overwrite", 'o', KF_OPT_FLAG, NULL, FIELD(overwrite), KF_V_UNPACK, NULL, NULL,
+     "files that are there"},
+    {"ignore-existing", 'i', KF_OPT_FLAG, NULL, FIELD(ignore_existing), KF_V_UNPACK, NULL,
+     NULL, "keep files that are there, and unpack the others"},
     {"tag", 't', KF_OPT_TEXT, "REF", FIELD(tag), KF_V_PACK, NULL, NULL,
      "where the kit goes: REPOSITORY[:TAG] in kit's local store, oci:DIR[:TAG], or with "
      "--push a registry's"},

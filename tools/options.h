@@ -61,6 +61,10 @@ struct kf_options {
     uint64_t offset, length;
     bool layers;
     bool whole_toc;
+    /* unpacking */
+    char *dir;
+    bool overwrite;
+    bool ignore_existing;
     /* packing */
     char *tag;
     char *file;
@@ -106,6 +110,7 @@ enum kf_verb_bit {
     KF_V_INFO = 1 << 13,
     KF_V_TAG = 1 << 14,
     KF_V_DIFF = 1 << 15,
+    KF_V_UNPACK = 1 << 16,
 };
 
 enum kf_option_type {

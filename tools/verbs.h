@@ -38,6 +38,7 @@ int kf_verb_info(const struct kf_options *options);
 int kf_verb_inspect(const struct kf_options *options);
 int kf_verb_tag(const struct kf_options *options);
 int kf_verb_diff(const struct kf_options *options);
+int kf_verb_unpack(const struct kf_options *options);
 int kf_verb_version(const struct kf_options *options);
 int kf_verb_doctor(const struct kf_options *options);
 int kf_verb_completion(const struct kf_options *options);
