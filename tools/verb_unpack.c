@@ -67,16 +67,16 @@ static void print_summary(const struct kf_options *options, struct kf_opened *op
 
     if (options->quiet)
         return;
-    fprintf(stderr, "Unpacked %llu files, %s, from %s in %.1f s: %s fetched",
-            (unsigned long long)unpacked->files, kf_format_size(unpacked->bytes, bytes),
-            kf_kit_origin(opened->kit), seconds,
+    fprintf(stderr, "Unpacked %llu file%s, %s, from %s in %.1f s: %s fetched",
+            (unsigned long long)unpacked->files, unpacked->files == 1 ? "" : "s",
+            kf_format_size(unpacked->bytes, bytes), kf_kit_origin(opened->kit), seconds,
             kf_format_size(kf_stats_get(&opened->stats, KF_STAT_FETCHED_BYTES), fetched));
     if (unpacked->resumed_bytes > 0)
         fprintf(stderr, ", %s from an earlier run",
                 kf_format_size(unpacked->resumed_bytes, resumed));
     if (unpacked->kept > 0)
-        fprintf(stderr, ", %llu files that were there kept",
-                (unsigned long long)unpacked->kept);
+        fprintf(stderr, ", %llu that %s there kept", (unsigned long long)unpacked->kept,
+                unpacked->kept == 1 ? "was" : "were");
     fprintf(stderr, ".\n");
 }
 

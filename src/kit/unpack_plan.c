@@ -17,7 +17,7 @@ static const char *const texts[] = {
     [LINK] = "is a symbolic link, and is not followed",
     [NO_FILE] = "is there already, and is no regular file",
     [NO_FOLDER] = "is there already, and is no folder",
-    [OTHER_DEVICE] = "is on another file system: unpack into it by itself (--filter)",
+    [OTHER_DEVICE] = "is on another file system than the folder it is in",
 };
 
 static enum hindrance place_folder(uint8_t there, uint8_t *ret)

@@ -61,6 +61,12 @@ mount_and_compare() { # TREE REF [OPTIONS]
     umount_kit
 }
 
+unpack_and_compare() { # TREE REF
+    within 170 "$KITFS" unpack --plain-http "$2" -d "$TMP/kit-unpacked" -q
+    same_as_source "$1" "$TMP/kit-unpacked"
+    rm -r "$TMP/kit-unpacked"
+}
+
 listed_as_source() { # TREE REF: names, modes and sizes of ls -lR, without a mount
     kit ls -lR "$2" | sed -E 's/ +([0-9]+) /\t\1\t/; s|/$||' |
         grep -v $'\tKitfile$' | sort -t $'\t' -k 3 >"$TMP/listed" || true # there may be none
@@ -88,6 +94,7 @@ round_trip() { # TREE [OPTIONS of pack]
         kit cat "oci:$LAYOUT:v1" "${path#"$TMP/$tree/"}" | cmp - "$path"
     done < <(find "$TMP/$tree" -type f ! -path "*/Kitfile" | sort | awk 'NR % 9 == 1' | head -n 8)
     mount_and_compare "$tree" "oci:$LAYOUT:v1"
+    unpack_and_compare "$tree" "oci:$LAYOUT:v1"
     registry_start --layout "kit=$LAYOUT"
     KITFS_CACHE_DIR=$TMP/cache2 mount_and_compare "$tree" "$REG/kit:v1"
     registry_stop
@@ -129,9 +136,13 @@ case_large_chunks() { round_trip mixed --chunk-size 16M --compression none; }
 case_many_files() {
     pack_and_check many
     mount_and_compare many "oci:$LAYOUT:v1"
+    unpack_and_compare many "oci:$LAYOUT:v1"
 }
 
-case_many_files_tar() { pack_and_check many --compression none; }
+case_many_files_tar() {
+    pack_and_check many --compression none
+    unpack_and_compare many "oci:$LAYOUT:v1"
+}
 
 # For others: we read such layers only with a table.
 case_no_toc_tar_zstd() {

@@ -106,6 +106,26 @@ case_docker_registry() {
     done
 }
 
+unpack_and_compare() { # REF VERSION/NAME
+    kit unpack --plain-http "$1" -d "$TMP/unpacked" -q
+    same_tree "$TMP/unpacked" "$kits/kit-${2%/*}/expected/${2#*/}.tsv"
+    rm -rf "$TMP/unpacked"
+}
+
+case_unpack_layout() {
+    layouts
+    for kit in $lazy; do
+        unpack_and_compare "oci:$TMP/kit-${kit%/*}:${kit#*/}" "$kit"
+    done
+}
+
+case_unpack_docker_registry() {
+    pushed
+    for kit in $lazy; do
+        unpack_and_compare "$DOCKER_REGISTRY/kits/${kit#*/}:${kit%/*}" "$kit"
+    done
+}
+
 case_docker_registry_tls() {
     pushed
     docker_registry_start "$TMP/registry" tls
