@@ -57,7 +57,7 @@ static int open_target(struct unpack *u, bool make, struct kf_err *err)
 
     if (make && kf_make_dirs(AT_FDCWD, u->opts->dir, 0777, err) != 0)
         return -1;
-    u->dir_fd = open(u->opts->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    u->dir_fd = open(u->opts->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (u->dir_fd < 0 && errno == ENOENT && !make)
         return 0;
     if (u->dir_fd < 0)

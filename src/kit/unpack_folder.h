@@ -1,8 +1,7 @@
 /*
  * The folder for what is being unpacked, KF_UNPACK_FOLDER inside the target: finished
  * files are moved from there to their places, and what an unpacking that was cut off left
- * there is gone on from. Per layer it holds one flat folder of files, named by
- * their numbers; "marks" are small files that say how far it has come.
+ * there is gone on from. docs/formats/unpack.md says what is in it.
  *
  * It belongs to the caller alone (0700) and is locked; one that others can write is
  * refused, since its content is believed. One thread for each of its folders.
@@ -16,6 +15,7 @@
 struct kf_err;
 
 #define KF_UNPACK_FOLDER ".kitfs-unpack"
+#define KF_UNPACK_VERSION 1   /* of all that is in it: docs/formats/unpack.md */
 #define KF_UNPACK_DONE "done" /* of a layer: all of it is there, and verified */
 #define KF_UNPACK_BOOT "boot" /* of a layer: when it was written */
 #define KF_UNPACK_PLACING                                         \

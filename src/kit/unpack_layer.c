@@ -52,7 +52,7 @@ struct kf_unpack_layer {
 int kf_unpack_layer_name(const struct kf_kit_layer *info,
                          char out[KF_UNPACK_LAYER_NAME_SIZE], struct kf_err *err)
 {
-    bool in_order = kf_layer_plain_blob(info->layer) != NULL;
+    const uint8_t form[] = {KF_UNPACK_VERSION, kf_layer_plain_blob(info->layer) != NULL};
     struct kf_hasher *hasher = kf_hasher_new(err);
     struct kf_digest digest;
     struct kf_buf table;
@@ -60,8 +60,8 @@ int kf_unpack_layer_name(const struct kf_kit_layer *info,
 
     kf_buf_init(&table, TABLE_LIMIT);
     if (hasher && kf_table_encode(kf_layer_table(info->layer), &table, err) == 0 &&
+        kf_hasher_update(hasher, form, sizeof(form), err) == 0 &&
         kf_hasher_update(hasher, info->digest.bytes, KF_SHA256_SIZE, err) == 0 &&
-        kf_hasher_update(hasher, &in_order, sizeof(in_order), err) == 0 &&
         kf_hasher_update(hasher, table.data, table.length, err) == 0)
         rc = kf_hasher_finish(hasher, &digest, err);
     kf_buf_fini(&table);

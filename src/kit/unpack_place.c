@@ -13,7 +13,7 @@
 #include "kit/tree.h"
 #include "kit/unpack_plan.h"
 
-#define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define FOLDER_FLAGS (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 /* A name of a node as a string. */
 static void name_of(const struct kf_tree *tree, uint32_t node,
@@ -165,14 +165,14 @@ static int move_file(const struct kf_place_moves *moves, int fd, const char *nam
     return rc == 0 ? 0 : say_node(err, "cannot put into place", moves->tree, node);
 }
 
-static bool is_first_file(const struct kf_tree *tree, uint32_t node)
+static bool is_kitfile(const struct kf_tree *tree, uint32_t node)
 {
     return tree->nodes[node].parent == 0 && tree->nodes[node].layer == KF_NODE_NONE &&
            tree->nodes[node].type == KF_TYPE_FILE;
 }
 
-/* What is in a folder; `last`: only the file that comes last. */
-static int fill_folder(const struct kf_place_moves *moves, uint32_t node, bool last,
+/* What is in a folder without the Kitfile, or it alone. */
+static int fill_folder(const struct kf_place_moves *moves, uint32_t node, bool kitfile,
                        struct kf_err *err)
 {
     const struct kf_tree *tree = moves->tree;
@@ -186,7 +186,7 @@ static int fill_folder(const struct kf_place_moves *moves, uint32_t node, bool l
          i++) {
         int rc;
 
-        if (moves->actions[i] == KF_UNPACK_LEAVE || is_first_file(tree, i) != last)
+        if (moves->actions[i] == KF_UNPACK_LEAVE || is_kitfile(tree, i) != kitfile)
             continue;
         name_of(tree, i, name);
         rc = tree->nodes[i].type == KF_TYPE_DIR ? make_folder(moves, fd, name, i, err)
@@ -201,14 +201,15 @@ static int set_folder_mode(const struct kf_place_moves *moves, uint32_t node,
                            struct kf_err *err)
 {
     mode_t mode = moves->tree->nodes[node].mode & 0777 & ~moves->umask;
-    kf_auto(kf_close_fd) int fd = -1;
+    kf_auto(kf_close_fd) int path = -1, fd = -1;
 
     if (moves->actions[node] != KF_UNPACK_MAKE || (mode & 0700) == 0700)
         return 0;
-    fd = open_folder(moves->tree, moves->dir_fd, node, err);
-    if (fd < 0)
+    path = open_folder(moves->tree, moves->dir_fd, node, err);
+    if (path < 0)
         return -1;
-    if (fchmod(fd, mode) != 0)
+    fd = openat(path, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fchmod(fd, mode) != 0)
         return say_node(err, "cannot set the mode of", moves->tree, node);
     return 0;
 }

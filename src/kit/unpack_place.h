@@ -39,8 +39,8 @@ struct kf_place_moves {
     void *arg;
 };
 
-/* Makes the folders and moves all files whose action is not to leave them, the folder's
- * first file last: it is the Kitfile, so that who waits for it finds everything. A file
+/* Makes the folders and moves all files whose action is not to leave them, the Kitfile
+ * (the file of no layer) last, so that who waits for it finds everything. A file
  * whose content is not where `from` says is KF_E_NOTFOUND. Folders get their own modes
  * when all is in them. */
 int kf_place_move(const struct kf_place_moves *moves, struct kf_err *err);

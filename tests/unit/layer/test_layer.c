@@ -202,6 +202,36 @@ static struct kf_fake_range last_range(struct world *world)
     return range;
 }
 
+/* ---- the whole ---- */
+
+Test(layer, the_whole_blob_as_one_file)
+{
+    struct world world;
+    struct kf_file *whole, *small;
+    uint8_t *data;
+
+    begin(&world, true);
+    cr_assert_eq(open_layer(&world, true), 0, "%s", world.err.message);
+    cr_assert_eq(kf_layer_plain_blob(world.layer), &world.fake->source);
+    whole = kf_layer_whole(world.layer, &world.err);
+    cr_assert_not_null(whole);
+    cr_assert_eq(kf_file_size(whole), world.tar.length);
+    data = malloc(MIB(1));
+    for (uint64_t at = 0; at < world.tar.length; at += MIB(1)) {
+        size_t some = (size_t)kf_min_u64(MIB(1), world.tar.length - at);
+
+        cr_assert_eq(read_file(whole, data, some, at), 0);
+        cr_assert_arr_eq(data, world.tar.data + at, some);
+    }
+    free(data);
+    small = kf_layer_whole(world.layer, &world.err);
+    cr_assert_eq(small, whole, "one for all its readers");
+    kf_file_put(small);
+    kf_file_put(whole);
+    expect_bytes(&world, SMALL_ENTRY, world.small_at, 0, 5000);
+    end(&world);
+}
+
 /* ---- the table ---- */
 
 Test(layer, table_is_kept_by_digest)

@@ -60,6 +60,8 @@ Test(toc_read, every_byte_of_packed_and_plain_layers)
         cr_assert_eq(toc_world_requests(&world), 1); /* the TOC, and nothing else */
         toc_world_expect_all(&world, MIB(1));
         toc_world_expect_all(&world, 700001);
+        cr_assert_null(kf_layer_plain_blob(world.layer));
+        cr_assert_null(kf_layer_whole(world.layer, NULL));
         toc_world_end(&world);
     }
 }
