@@ -228,11 +228,25 @@ static void hash(void *arg)
         l->hash_rc = kf_hasher_update(l->hasher, l->data, l->length, &l->hash_err);
 }
 
+static bool is_stopped(void *arg)
+{
+    const struct kf_unpack_layer *l = arg;
+
+    return l->opts.stopped(l->opts.arg);
+}
+
+static int stop_when_told(void *arg, struct kf_err *err)
+{
+    return is_stopped(arg) ? kf_fail(err, KF_E_CANCELLED, "interrupted") : 0;
+}
+
 static int take(void *arg, const uint8_t *data, size_t length, struct kf_err *err)
 {
     struct kf_unpack_layer *l = arg;
     int rc;
 
+    if (stop_when_told(l, err) != 0)
+        return -1;
     l->data = data;
     l->length = length;
     if (l->hasher)
@@ -248,13 +262,6 @@ static int take(void *arg, const uint8_t *data, size_t length, struct kf_err *er
 static int take_piece(void *arg, const void *data, size_t length, struct kf_err *err)
 {
     return take(arg, data, length, err);
-}
-
-static bool is_stopped(void *arg)
-{
-    const struct kf_unpack_layer *l = arg;
-
-    return l->opts.stopped(l->opts.arg);
 }
 
 /* ---- reading by way of the cache ---- */
@@ -370,14 +377,17 @@ static int copy_run(struct kf_unpack_layer *l, size_t end, struct kf_err *err)
 static int fetch_runs(struct kf_unpack_layer *l, size_t end, struct kf_err *err)
 {
     const struct kf_unpack_part *part = &l->parts[l->at];
-    struct kf_blob_range range = {.offset = part->offset + part->have,
-                                  .timeout_ns = l->opts.timeout_ns,
-                                  .stopped = is_stopped};
+    struct kf_blob_stream stream = {.source = kf_layer_plain_blob(l->layer),
+                                    .offset = part->offset + part->have,
+                                    .timeout_ns = l->opts.timeout_ns,
+                                    .take = take,
+                                    .idle = stop_when_told,
+                                    .arg = l};
 
     while (end < l->count && !is_cached(l, end, end_of_run(l, end)))
         end = end_of_run(l, end);
-    range.length = end_offset(l, end) - range.offset;
-    return kf_blob_stream_range(kf_layer_plain_blob(l->layer), &range, take, l, err);
+    stream.length = end_offset(l, end) - stream.offset;
+    return kf_blob_stream(&stream, err);
 }
 
 static int run_stream(struct kf_unpack_layer *l, struct kf_err *err)
@@ -411,8 +421,8 @@ static int hash_part(struct kf_unpack_layer *l, const struct kf_unpack_part *par
     while (done < part->have) {
         size_t some = (size_t)kf_min_u64(part->have - done, BLOCK);
 
-        if (is_stopped(l))
-            return kf_fail(err, KF_E_CANCELLED, "interrupted");
+        if (stop_when_told(l, err) != 0)
+            return -1;
         if (kf_pread_all(fd, block, some, part->place + done, name, err) != 0 ||
             kf_hasher_update(l->hasher, block, some, err) != 0)
             return -1;

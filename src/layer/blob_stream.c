@@ -10,9 +10,11 @@
 #include "base/sink.h"
 #include "base/source.h"
 
+/* Requests grow: who stops after the first bytes has not asked for many. */
+#define PIECE_FIRST (UINT64_C(256) << 10)
 #define PIECE (UINT64_C(4) << 20)
 #define REQUESTS 4u
-#define LOOK_NS (100 * KF_NS_PER_MS) /* at whether to stop */
+#define IDLE_NS (50 * KF_NS_PER_MS)
 
 struct stream;
 
@@ -28,10 +30,10 @@ struct slot {
 };
 
 struct stream {
-    struct kf_source *source;
-    const struct kf_blob_range *range;
-    uint64_t next, end; /* what to ask for */
-    void *arg;
+    const struct kf_blob_stream *opts;
+    uint64_t next; /* what to ask for */
+    uint64_t end;
+    uint64_t piece; /* and how much of it */
     pthread_mutex_t lock;
     pthread_cond_t cond;
     struct slot slots[REQUESTS];
@@ -62,7 +64,8 @@ static int start(struct stream *stream, struct slot *slot, struct kf_err *err)
     if (!slot->data)
         return kf_fail(err, KF_E_NOMEM, "no memory for reading");
     slot->stream = stream;
-    slot->length = (size_t)kf_min_u64(left, PIECE);
+    slot->length = (size_t)kf_min_u64(left, stream->piece);
+    stream->piece = kf_min_u64(2 * stream->piece, PIECE);
     slot->done = false;
     kf_sink_memory_init(&slot->sink, slot->data, slot->length);
     slot->req = (struct kf_source_req){
@@ -70,49 +73,44 @@ static int start(struct stream *stream, struct slot *slot, struct kf_err *err)
         .length = slot->length,
         .sink = &slot->sink.sink,
         .urgency = KF_DEMAND,
-        .deadline_ns = kf_deadline_ns(stream->range->timeout_ns),
+        .deadline_ns = kf_deadline_ns(stream->opts->timeout_ns),
         .done = piece_done,
     };
     stream->next += slot->length;
-    kf_source_submit(stream->source, &slot->req);
+    kf_source_submit(stream->opts->source, &slot->req);
     return 0;
 }
 
-static void wait_for(struct stream *stream, struct slot *slot)
+/* Whether the slot is done by then. */
+static bool wait_until(struct stream *stream, struct slot *slot, int64_t deadline_ns)
 {
+    bool done;
+
     (void)pthread_mutex_lock(&stream->lock);
-    while (!slot->done) /* the request has a deadline */
-        (void)pthread_cond_wait(&stream->cond, &stream->lock);
+    while (!slot->done &&
+           kf_cond_wait_until(&stream->cond, &stream->lock, deadline_ns) == 0)
+        ;
+    done = slot->done;
     (void)pthread_mutex_unlock(&stream->lock);
+    return done;
 }
 
-static bool is_stopped(const struct stream *stream)
+/* The request has a deadline. */
+static int wait_for(struct stream *stream, struct slot *slot, struct kf_err *err)
 {
-    return stream->range->stopped && stream->range->stopped(stream->arg);
+    const struct kf_blob_stream *opts = stream->opts;
+
+    while (
+        !wait_until(stream, slot, opts->idle ? kf_deadline_ns(IDLE_NS) : KF_NO_DEADLINE))
+        if (opts->idle(opts->arg, err) != 0)
+            return -1;
+    return 0;
 }
 
-/* False: to be given up. */
-static bool wait_for_next(struct stream *stream, const struct slot *slot)
+static int pump(struct stream *stream, struct kf_err *err)
 {
-    bool stopped = is_stopped(stream), done = false;
+    const struct kf_blob_stream *opts = stream->opts;
 
-    while (!stopped && !done) {
-        (void)pthread_mutex_lock(&stream->lock);
-        if (!slot->done) /* the request has a deadline */
-            (void)kf_cond_wait_until(&stream->cond, &stream->lock,
-                                     kf_deadline_ns(LOOK_NS));
-        done = slot->done;
-        (void)pthread_mutex_unlock(&stream->lock);
-        stopped = is_stopped(stream);
-    }
-    return !stopped;
-}
-
-static int pump(struct stream *stream,
-                int (*take)(void *arg, const uint8_t *data, size_t length,
-                            struct kf_err *err),
-                struct kf_err *err)
-{
     for (unsigned i = 0; i < REQUESTS; i++)
         if (start(stream, &stream->slots[i], err) != 0)
             return -1;
@@ -120,15 +118,15 @@ static int pump(struct stream *stream,
         struct slot *slot = &stream->slots[i];
         size_t length = slot->length;
 
-        if (!wait_for_next(stream, slot))
-            return kf_fail(err, KF_E_CANCELLED, "interrupted");
+        if (wait_for(stream, slot, err) != 0)
+            return -1;
         slot->length = 0;
         if (slot->failed) {
             if (err)
                 *err = slot->error;
             return -1;
         }
-        if (take(stream->arg, slot->data, length, err) != 0 ||
+        if (opts->take(opts->arg, slot->data, length, err) != 0 ||
             start(stream, slot, err) != 0)
             return -1;
     }
@@ -141,47 +139,31 @@ static void stop(struct stream *stream)
     (void)pthread_mutex_lock(&stream->lock); /* no `done` begins meanwhile */
     for (unsigned i = 0; i < REQUESTS; i++)
         if (stream->slots[i].length > 0 && !stream->slots[i].done)
-            kf_source_cancel(stream->source, &stream->slots[i].req);
+            kf_source_cancel(stream->opts->source, &stream->slots[i].req);
     (void)pthread_mutex_unlock(&stream->lock);
     for (unsigned i = 0; i < REQUESTS; i++) {
         if (stream->slots[i].length > 0)
-            wait_for(stream, &stream->slots[i]);
+            (void)wait_until(stream, &stream->slots[i], KF_NO_DEADLINE);
         free(stream->slots[i].data);
     }
 }
 
-int kf_blob_stream_range(struct kf_source *source, const struct kf_blob_range *range,
-                         int (*take)(void *arg, const uint8_t *data, size_t length,
-                                     struct kf_err *err),
-                         void *arg, struct kf_err *err)
+int kf_blob_stream(const struct kf_blob_stream *opts, struct kf_err *err)
 {
-    struct stream stream = {.source = source,
-                            .range = range,
-                            .next = range->offset,
-                            .end = range->offset + range->length,
-                            .arg = arg};
+    struct stream stream = {.opts = opts, .next = opts->offset, .piece = PIECE_FIRST};
     int rc;
 
+    stream.end =
+        opts->length > 0 ? opts->offset + opts->length : kf_source_size(opts->source);
     if (pthread_mutex_init(&stream.lock, NULL) != 0)
         return kf_fail(err, KF_E_NOMEM, "no memory for a lock");
     if (kf_cond_init(&stream.cond) != 0) {
         (void)pthread_mutex_destroy(&stream.lock); /* never used */
         return kf_fail(err, KF_E_NOMEM, "no memory for a lock");
     }
-    rc = pump(&stream, take, err);
+    rc = pump(&stream, err);
     stop(&stream);
     (void)pthread_cond_destroy(&stream.cond);  /* nobody waits */
     (void)pthread_mutex_destroy(&stream.lock); /* nobody holds it */
     return rc;
-}
-
-int kf_blob_stream(struct kf_source *source, int64_t timeout_ns,
-                   int (*take)(void *arg, const uint8_t *data, size_t length,
-                               struct kf_err *err),
-                   void *arg, struct kf_err *err)
-{
-    const struct kf_blob_range all = {.length = kf_source_size(source),
-                                      .timeout_ns = timeout_ns};
-
-    return kf_blob_stream_range(source, &all, take, arg, err);
 }

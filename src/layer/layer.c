@@ -209,7 +209,7 @@ int kf_layer_open(struct kf_layer **ret, const struct kf_layer_spec *spec,
     layer->digest = spec->digest;
     layer->source = kf_source_ref(spec->source);
     layer->is_tar = spec->is_tar;
-    layer->is_plain = spec->packing == KF_LAYER_PLAIN;
+    layer->packing = spec->packing;
     layer->store = spec->store;
     layer->fetch = spec->fetch;
     kf_table_init(&layer->table);
@@ -254,7 +254,7 @@ const struct kf_digest *kf_layer_digest(const struct kf_layer *layer)
 
 struct kf_source *kf_layer_plain_blob(const struct kf_layer *layer)
 {
-    return layer->is_plain && !layer->has_toc ? layer->source : NULL;
+    return layer->packing == KF_LAYER_PLAIN && !layer->has_toc ? layer->source : NULL;
 }
 
 const struct kf_toc *kf_layer_toc(const struct kf_layer *layer)

@@ -9,6 +9,7 @@
 
 #include "base/digest.h"
 #include "base/err.h"
+#include "layer/layer.h"
 #include "layer/slot.h"
 #include "layer/table.h"
 #include "layer/toc_open.h"
@@ -26,7 +27,7 @@ struct kf_layer {
     struct kf_fetch *fetch;
     struct kf_table table;
     bool is_tar;
-    bool is_plain; /* not packed */
+    enum kf_layer_packing packing;
     bool has_toc;
     uint64_t toc_area; /* bytes of its area */
     struct kf_digest root_digest;

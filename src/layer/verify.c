@@ -405,7 +405,11 @@ static int run(struct verifying *v, struct kf_err *err)
     struct kf_err why;
 
     if (prepare(v, err) != 0 ||
-        kf_blob_stream(v->layer->source, v->opts->timeout_ns, take_blob, v, err) != 0)
+        kf_blob_stream(&(struct kf_blob_stream){.source = v->layer->source,
+                                                .timeout_ns = v->opts->timeout_ns,
+                                                .take = take_blob,
+                                                .arg = v},
+                       err) != 0)
         return -1;
     if (v->layer->has_toc && check_tail(v, err) != 0)
         return -1;
@@ -453,9 +457,11 @@ int kf_blob_verify(struct kf_source *source, const struct kf_digest *digest,
     struct hashing hashing = {opts, kf_hasher_new(err)};
     struct kf_digest found;
     char line[160], text[KF_DIGEST_TEXT_SIZE];
-    int rc = hashing.hasher
-                 ? kf_blob_stream(source, opts->timeout_ns, hash_blob, &hashing, err)
-                 : -1;
+    const struct kf_blob_stream stream = {.source = source,
+                                          .timeout_ns = opts->timeout_ns,
+                                          .take = hash_blob,
+                                          .arg = &hashing};
+    int rc = hashing.hasher ? kf_blob_stream(&stream, err) : -1;
 
     if (rc == 0)
         rc = kf_hasher_finish(hashing.hasher, &found, err);
