@@ -118,8 +118,8 @@ static int open_files(struct kf_object *object, struct kf_store *store, const ch
 static bool is_kept(struct kf_store *store, const struct kf_object_spec *spec,
                     const struct kf_map_shape *shape)
 {
-    return store &&
-           (!store->look_only || kf_store_local_bytes(store, spec->name, shape) > 0);
+    return store && (!store->look_only || spec->kept_anyway ||
+                     kf_store_local_bytes(store, spec->name, shape) > 0);
 }
 
 /* A cache that cannot hold an object is no reason to fail: it is served, and not kept. */
@@ -378,7 +378,7 @@ bool kf_object_put(struct kf_object *object, uint64_t chunk, struct kf_block *bl
 {
     assert(chunk < object->shape.chunk_count);
     assert(block->length == kf_object_chunk_length(object, chunk));
-    if (object->store && !object->store->look_only) {
+    if (object->store && (!object->store->look_only || object->spec.kept_anyway)) {
         put->object = kf_object_ref(object);
         put->block = kf_block_ref(block);
         put->chunk = chunk;

@@ -38,6 +38,8 @@ struct kf_object_spec {
     /* Borrowed; NULL: chunks of one size. Equal names mean equal cuts. A digest in the
      * map never overrules one of these. */
     struct kf_cuts *cuts;
+    /* By a store that is only looked into, too: it is dear to have again. */
+    bool kept_anyway;
 };
 
 /* Opens or creates. Two opens of one name in a process give the same object. */

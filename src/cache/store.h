@@ -29,8 +29,8 @@ struct kf_store_opts {
     unsigned size_limit_percent; /* of the file system; 0: none */
     unsigned min_free_percent;  /* of the file system; new chunks are not kept below it */
     uint64_t write_queue_bytes; /* 0: 64 MiB */
-    bool look_only;             /* use what is there; keep no new chunks */
-    struct kf_stats *stats;     /* borrowed; may be NULL */
+    bool look_only; /* use what is there; keep new chunks only of what is kept anyway */
+    struct kf_stats *stats; /* borrowed; may be NULL */
 };
 
 /* $KITFS_CACHE_DIR, else /var/cache/kitfs for root, else $XDG_CACHE_HOME/kitfs, else

@@ -354,5 +354,17 @@ Test(store, look_only_reads_and_keeps_nothing)
     cr_assert_not(kf_object_has(here, 1));
     kf_object_unref(here);
     kf_object_unref(more);
+
+    struct kf_object_spec dear = {
+        .name = "dear", .size = 2 * CHUNK, .chunk_size = CHUNK, .kept_anyway = true};
+    struct kf_err err;
+
+    cr_assert_eq(kf_object_open(&more, store, &dear, &err), 0, "%s", err.message);
+    put_all(more);
+    kf_object_unref(more);
+    cache_wait_idle(store);
+    more = object_open(store, "dear", 2 * CHUNK);
+    cr_assert_eq(read_chunk(more, 1), KF_E_NONE);
+    kf_object_unref(more);
     cache_close(store);
 }
