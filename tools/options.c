@@ -48,8 +48,8 @@ const struct kf_option kf_option_table[] = {
      "kit's "
      "store holds it"},
     {"include-remote", 0, KF_OPT_FLAG, NULL, FIELD(include_remote),
-     KF_V_MOUNT | KF_V_LS | KF_V_CAT | KF_V_VERIFY | KF_V_INSPECT, NULL, NULL,
-     "datasets that the kit says are in other kits, too"},
+     KF_V_MOUNT | KF_V_LS | KF_V_CAT | KF_V_VERIFY | KF_V_INSPECT | KF_V_UNPACK, NULL,
+     NULL, "datasets that the kit says are in other kits, too"},
     {"uid", 0, KF_OPT_ID, "USER", FIELD(uid), KF_V_MOUNT, NULL, NULL,
      "owner of what is mounted (you)"},
     {"gid", 0, KF_OPT_ID, "GROUP", FIELD(gid), KF_V_MOUNT, NULL, NULL,

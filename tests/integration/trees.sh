@@ -106,9 +106,11 @@ case_docker_registry() {
     done
 }
 
-unpack_and_compare() { # REF VERSION/NAME
-    kit unpack --plain-http "$1" -d "$TMP/unpacked" -q
-    same_tree "$TMP/unpacked" "$kits/kit-${2%/*}/expected/${2#*/}.tsv"
+unpack_and_compare() { # REF VERSION/NAME [OPTIONS]
+    local ref=$1 version=${2%/*} name=${2#*/}
+    shift 2
+    kit unpack --plain-http "$ref" -d "$TMP/unpacked" -q "$@"
+    same_tree "$TMP/unpacked" "$kits/kit-$version/expected/$name.tsv"
     rm -rf "$TMP/unpacked"
 }
 
@@ -117,6 +119,18 @@ case_unpack_layout() {
     for kit in $lazy; do
         unpack_and_compare "oci:$TMP/kit-${kit%/*}:${kit#*/}" "$kit"
     done
+}
+
+case_unpack_store() {
+    local version
+    for version in 1.7 1.11 1.15; do
+        store_of_kit "$version"
+        for kit in $lazy $refer; do
+            [ "${kit%/*}" = "$version" ] || continue
+            unpack_and_compare "$(name_of "$version" "${kit#*/}")" "$kit"
+        done
+    done
+    unpack_and_compare "$(name_of 1.15 dataset-ref)" 1.15/dataset-ref-included --include-remote
 }
 
 case_unpack_docker_registry() {
