@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/workq.h"
+#include "kit/choose.h"
 #include "oci/ref.h"
 #include "options.h"
 
@@ -49,7 +50,23 @@ void kf_cache_from_options(struct kf_store_opts *ret, const struct kf_options *o
                                   .min_free_percent = options->min_free_percent};
 }
 
-void kf_kit_from_options(struct kf_kit_opts *ret, const struct kf_options *options)
+int kf_filter_from_options(struct kf_filter *ret, const struct kf_options *options,
+                           struct kf_err *err)
+{
+    struct kf_filter filter = {0};
+
+    for (size_t i = 0; i < options->filters.count; i++) {
+        if (kf_filter_add(&filter, options->filters.items[i], err) != 0) {
+            kf_filter_fini(&filter);
+            return -1;
+        }
+    }
+    *ret = filter;
+    return 0;
+}
+
+void kf_kit_from_options(struct kf_kit_opts *ret, const struct kf_filter *filter,
+                         const struct kf_options *options)
 {
     *ret = (struct kf_kit_opts){.ref = options->args[0],
                                 .memory_bytes = options->memory_bytes,
@@ -57,7 +74,10 @@ void kf_kit_from_options(struct kf_kit_opts *ret, const struct kf_options *optio
                                 .offline = options->offline,
                                 .pull = pull_from_options(options),
                                 .include_remote = options->include_remote,
-                                .alone = options->alone};
+                                .alone = options->alone,
+                                .filter = filter->count > 0 ? filter : NULL,
+                                .labels = &options->labels,
+                                .subdir = options->subdir};
     kf_net_from_options(&ret->net, options);
 }
 
@@ -101,7 +121,7 @@ static void open_store(struct kf_opened *opened, const struct kf_options *option
 static void use_opened(struct kf_kit_opts *kit, struct kf_opened *opened,
                        const struct kf_options *options)
 {
-    kf_kit_from_options(kit, options);
+    kf_kit_from_options(kit, &opened->filter, options);
     kit->ref = opened->ref;
     kit->workq = opened->workq;
     kit->store = opened->store;
@@ -116,7 +136,8 @@ static int begin(struct kf_opened *ret, struct kf_kit_opts *ret_kit,
     *ret = (struct kf_opened){0};
     ret->ref = kf_ref_with_tag(options->args[0], options->quiet, err);
     ret->workq = ret->ref ? kf_workq_new(WORK_THREADS, err) : NULL;
-    if (!ret->workq) {
+    if (!ret->workq || kf_labels_check(&options->labels, err) != 0 ||
+        kf_filter_from_options(&ret->filter, options, err) != 0) {
         kf_opened_close(ret);
         return -1;
     }
@@ -195,6 +216,7 @@ void kf_opened_close(struct kf_opened *opened)
         kf_workq_free(opened->workq);
         kf_store_close(opened->store, deadline);
     } /* else requests outlast us: what they use goes with the process */
+    kf_filter_fini(&opened->filter);
     free(opened->ref);
     *opened = (struct kf_opened){0};
 }

@@ -10,6 +10,7 @@
 #include "base/stats.h"
 #include "cache/store.h"
 #include "kit/open.h"
+#include "kitfile/filter.h"
 
 struct kf_err;
 struct kf_options;
@@ -20,6 +21,7 @@ struct kf_opened {
     struct kf_store *store; /* NULL: the cache could not be used, which was said */
     struct kf_kit *kit;
     struct kf_stats stats;
+    struct kf_filter filter;
     char *ref;
 };
 
@@ -47,7 +49,12 @@ int kf_opened_resolve(struct kf_resolved *ret, const struct kf_options *options,
 void kf_origin_from_options(struct kf_origin_opts *ret, const struct kf_options *options);
 void kf_net_from_options(struct kf_net_opts *ret, const struct kf_options *options);
 void kf_cache_from_options(struct kf_store_opts *ret, const struct kf_options *options);
-void kf_kit_from_options(struct kf_kit_opts *ret, const struct kf_options *options);
+/* Yours to release; an error of the options' own is KF_E_ARG. */
+int kf_filter_from_options(struct kf_filter *ret, const struct kf_options *options,
+                           struct kf_err *err);
+/* Filter and options are borrowed. */
+void kf_kit_from_options(struct kf_kit_opts *ret, const struct kf_filter *filter,
+                         const struct kf_options *options);
 
 /* The reference with `latest` where it has neither tag nor digest, which is said on
  * stderr as kit does; a layout without one is left alone. Yours to free; NULL: `err` is

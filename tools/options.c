@@ -17,12 +17,30 @@
 #define ASKING (OPENING | KF_V_TAG)
 #define CACHE (READING | KF_V_DOCTOR | KF_V_UNPACK)
 #define LONG (KF_V_PACK | KF_V_VERIFY | KF_V_UNPACK)
+#define SEEING (KF_V_MOUNT | KF_V_LS | KF_V_CAT)
 #define ALL (~0u)
 #define FIELD(name) offsetof(struct kf_options, name)
+
+/* Of unpack they have kit's letters, which mean something else to other verbs. */
+#define FILTER_FORM "TYPE[:NAME,...]"
+#define FILTER_HELP                                                                    \
+    "only these parts, as kit unpack: kitfile, model, datasets, code, docs, prompts, " \
+    "mcpservers, by name or path; may be given several times"
+#define LABEL_HELP "of an index, the kit with this label; may be given several times"
 
 const struct kf_option kf_option_table[] = {
     {"foreground", 'f', KF_OPT_FLAG, NULL, FIELD(foreground), KF_V_MOUNT, NULL, NULL,
      "stay in the foreground and log there; Ctrl-C unmounts"},
+    {"filter", 0, KF_OPT_TEXTS, FILTER_FORM, FIELD(filters), SEEING | KF_V_VERIFY, NULL,
+     NULL, FILTER_HELP},
+    {"filter", 'f', KF_OPT_TEXTS, FILTER_FORM, FIELD(filters), KF_V_UNPACK, NULL, NULL,
+     FILTER_HELP},
+    {"label", 0, KF_OPT_TEXTS, "KEY=VALUE", FIELD(labels), OPENING & ~KF_V_UNPACK, NULL,
+     NULL, LABEL_HELP},
+    {"label", 'l', KF_OPT_TEXTS, "KEY=VALUE", FIELD(labels), KF_V_UNPACK, NULL, NULL,
+     LABEL_HELP},
+    {"subdir", 0, KF_OPT_TEXT, "PATH", FIELD(subdir), SEEING, NULL, NULL,
+     "only that folder of the kit: it becomes the root"},
     {"cache-dir", 0, KF_OPT_TEXT, "DIR", FIELD(cache_dir), CACHE, NULL, NULL,
      "where fetched chunks are kept (root: /var/cache/kitfs, others: ~/.cache/kitfs)"},
     {"cache-size", 0, KF_OPT_SPACE, "SIZE|PERCENT", FIELD(cache_size), READING, NULL,

@@ -26,6 +26,10 @@ struct kf_space {
 
 /* Every value there is; a verb looks at those whose rows name it. */
 struct kf_options {
+    /* selection */
+    struct kf_strings filters;
+    struct kf_strings labels;
+    char *subdir;
     /* cache */
     char *cache_dir;
     struct kf_space cache_size;

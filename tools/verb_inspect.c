@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/workq.h"
 #include "cache/cuts.h"
+#include "kit/choose.h"
 #include "kit/resolve.h"
 #include "kitfile/kitfile.h"
 #include "layer/chunk_map.h"
@@ -69,10 +70,12 @@ static json_t *manifest_of(struct kf_origin *origin, const struct kf_digest *dig
 }
 
 static json_t *describe(struct kf_origin *origin, const struct kf_ref *ref,
-                        int64_t timeout_ns, struct kf_err *err)
+                        const struct kf_options *options, struct kf_err *err)
 {
-    const struct kf_resolve_from from = {
-        .ref = ref, .origin = origin, .timeout_ns = timeout_ns};
+    const struct kf_resolve_from from = {.ref = ref,
+                                         .origin = origin,
+                                         .timeout_ns = options->read_timeout_ns,
+                                         .labels = &options->labels};
     struct kf_resolved resolved;
     char digest[KF_DIGEST_TEXT_SIZE];
     json_t *kitfile, *manifest, *root = NULL;
@@ -81,7 +84,7 @@ static json_t *describe(struct kf_origin *origin, const struct kf_ref *ref,
     if (kf_resolve(&resolved, &from, err) != 0)
         return NULL;
     manifest = manifest_of(origin, &resolved.digest, err);
-    kitfile = manifest ? kitfile_of(origin, &resolved, timeout_ns, err) : NULL;
+    kitfile = manifest ? kitfile_of(origin, &resolved, from.timeout_ns, err) : NULL;
     version = kf_annotation_get(resolved.manifest.annotations,
                                 resolved.manifest.annotation_count, CLI_VERSION);
     if (kitfile)
@@ -104,13 +107,14 @@ static int print_kit(const struct kf_options *options, struct kf_workq *workq,
     json_t *root = NULL;
     struct kf_ref ref;
 
-    if (!text || kf_ref_parse(&ref, text, err) != 0)
+    if (!text || kf_labels_check(&options->labels, err) != 0 ||
+        kf_ref_parse(&ref, text, err) != 0)
         return -1;
     kf_origin_from_options(&opts, options);
     opts.workq = workq;
     opts.timeout_ns = options->read_timeout_ns;
     if (kf_origin_open(&origin, &ref, &opts, err) == 0)
-        root = describe(origin, &ref, options->read_timeout_ns, err);
+        root = describe(origin, &ref, options, err);
     kf_origin_close(origin);
     kf_ref_fini(&ref);
     if (!root)

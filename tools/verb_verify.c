@@ -43,7 +43,9 @@ static void print_result(const struct verifier *verifier, const struct kf_kit *k
     (void)kf_digest_format(kf_kit_digest(kit), digest);
     if (!verifier->problems) {
         if (problems == 0 && !verifier->options->quiet)
-            printf("%s is as its digests say\n", digest);
+            printf("%s%s is as its digests say\n",
+                   verifier->options->filters.count > 0 ? "what was chosen of " : "",
+                   digest);
         return;
     }
     root = json_pack("{s:s, s:b, s:O}", "digest", digest, "ok", problems == 0, "problems",

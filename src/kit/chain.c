@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "kitfile/filter.h"
 #include "kitfile/kitfile_path.h"
 #include "layer/table.h"
 #include "oci/origin.h"
@@ -165,6 +166,7 @@ static int resolve(const struct walk *walk, struct kf_chain_kit *kit, bool is_fi
     if (walk->from->open(walk->from->arg, &kit->origin, &kit->ref, err) != 0)
         return -1;
     from.origin = job.origin = kit->origin;
+    from.labels = is_first ? walk->from->labels : NULL;
     if (is_first && walk->from->meanwhile) {
         from.meanwhile = meanwhile;
         from.arg = &job;
@@ -261,6 +263,18 @@ static int follow_remote(struct walk *walk, const struct kf_chain_kit *kit,
                    is_s3 ? "s3:// is not supported" : "neither a kit nor s3://");
 }
 
+/* A model's parent may have what is wanted under another name. */
+static bool is_wanted(const struct walk *walk, const struct kf_chain_kit *kit,
+                      const struct kf_entry *entry)
+{
+    const struct kf_filter *filter = walk->from->filter;
+
+    return kf_part_holds(kit->part, entry->kind) &&
+           (entry->kind == KF_ENTRY_MODEL
+                ? kf_filter_some(filter, entry->kind)
+                : kf_filter_wants(filter, entry->kind, entry->name, entry->path));
+}
+
 /* Model first, then datasets, which is the order of entries. */
 static int follow(struct walk *walk, const struct kf_chain_kit *kit,
                   const struct step *step, struct kf_err *err)
@@ -273,7 +287,7 @@ static int follow(struct walk *walk, const struct kf_chain_kit *kit,
         const struct kf_entry *entry = &kitfile->entries[i];
         int rc = 0;
 
-        if (!kf_part_holds(kit->part, entry->kind))
+        if (!is_wanted(walk, kit, entry))
             continue;
         if (is_remote(entry))
             rc = follow_remote(walk, kit, entry, step, err);

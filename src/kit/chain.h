@@ -20,9 +20,11 @@
 #include "oci/ref.h"
 
 struct kf_err;
+struct kf_filter;
 struct kf_manifest;
 struct kf_origin;
 struct kf_store;
+struct kf_strings;
 
 #define KF_CHAIN_REFERENCES 10u
 #define KF_CHAIN_KITS 64u
@@ -66,7 +68,9 @@ struct kf_chain_from {
     void *arg;
     struct kf_store *store; /* may be NULL */
     int64_t timeout_ns;
-    bool alone;          /* no reference is followed */
+    const struct kf_strings *labels; /* of the kit asked for (kit/choose.h); NULL: none */
+    const struct kf_filter *filter;  /* what it leaves out is not followed; NULL: none */
+    bool alone;                      /* no reference is followed */
     bool include_remote; /* else remote datasets are left out, which is logged once */
     enum kf_part part;   /* of the kit asked for */
     const char *child;   /* the name of a kit that refers to that one; NULL: none does */

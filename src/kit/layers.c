@@ -38,10 +38,7 @@ static int describe_raw(struct kf_layer_spec *spec, const struct kf_desc *desc,
 {
     struct kf_raw_file file;
 
-    if (kf_raw_file_parse(&file,
-                          kf_annotation_get(desc->annotations, desc->annotation_count,
-                                            KF_ANNOTATION_METADATA),
-                          err) != 0)
+    if (kf_raw_file_parse(&file, kf_layer_metadata(desc), err) != 0)
         return kf_fail_wrap(err, "file '%s'", spec->raw_path);
     spec->raw_mode = file.mode;
     spec->raw_mtime = file.mtime;

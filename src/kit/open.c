@@ -15,6 +15,7 @@
 #include "kit/pair.h"
 #include "kit/resolve.h"
 #include "kit/warm.h"
+#include "kitfile/filter.h"
 #include "oci/ref.h"
 
 #define DEFAULT_TIMEOUT_NS (300 * KF_NS_PER_S)
@@ -75,7 +76,8 @@ static struct kf_resolve_from resolve_from(const struct kf_ref *ref,
     return (struct kf_resolve_from){.ref = ref,
                                     .origin = origin,
                                     .store = opts->store,
-                                    .timeout_ns = timeout_of(opts)};
+                                    .timeout_ns = timeout_of(opts),
+                                    .labels = opts->labels};
 }
 
 static int open_fetch(struct kf_kit *kit, const struct kf_kit_opts *opts,
@@ -154,7 +156,7 @@ static struct kf_kit_layer *add_layers(struct kf_kit *kit, size_t count,
     kit->layers = grown;
     grown += kit->layer_count;
     for (size_t i = 0; i < count; i++)
-        grown[i] = (struct kf_kit_layer){.kit = of->name, .prefix = of->prefix};
+        grown[i] = (struct kf_kit_layer){.kit = of->name};
     kit->layer_count += count;
     return grown;
 }
@@ -165,17 +167,24 @@ static int open_layers(struct kf_kit *kit, const struct kf_kit_opts *opts,
 {
     const struct kf_layers_from from = layers_from(kit, of->origin, opts);
     const struct kf_resolved *resolved = &of->resolved;
+    const struct kf_pair_from pair_from = {
+        .manifest = &resolved->manifest,
+        .kitfile = resolved->has_kitfile ? &resolved->kitfile : NULL,
+        .part = of->part,
+        .filter = opts->filter,
+    };
     kf_auto(kf_free) struct kf_pair *pairs = NULL;
     struct kf_kit_layer *layers;
     size_t count;
 
-    if (kf_pair_layers(&pairs, &count, &resolved->manifest,
-                       resolved->has_kitfile ? &resolved->kitfile : NULL, of->part,
-                       err) != 0)
+    if (kf_pair_layers(&pairs, &count, &pair_from, err) != 0)
         return -1;
     layers = add_layers(kit, count, of, err);
     if (!layers || open_toc_blobs(kit, pairs, count, &from, err) != 0)
         return -1;
+    for (size_t i = 0; i < count; i++)
+        if (kf_pair_prefix(&layers[i].prefix, of->prefix, &pairs[i], err) != 0)
+            return -1;
     return kf_open_layers(layers, pairs, count, &from, err);
 }
 
@@ -214,7 +223,7 @@ static int build_tree(struct kf_kit *kit, int64_t created, struct kf_err *err)
         return kf_fail(err, KF_E_NOMEM, "no memory for %zu layers", kit->layer_count);
     for (size_t i = 0; i < kit->layer_count; i++) {
         layers[i].table = kf_layer_table(kit->layers[i].layer);
-        layers[i].prefix = kit->layers[i].prefix; /* since kit 0.5 names are full paths */
+        layers[i].prefix = kit->layers[i].prefix;
     }
     if (list_own(kit, &own, err) != 0)
         return -1;
@@ -246,7 +255,7 @@ static void warm(void *arg, struct kf_origin *origin, const struct kf_manifest *
     const struct opening *opening = arg;
     const struct kf_layers_from from = layers_from(opening->kit, origin, opening->opts);
 
-    kf_warm_tocs(manifest, &from);
+    kf_warm_tocs(manifest, opening->opts->filter, &from);
 }
 
 static int open_kit(struct kf_kit *kit, const struct kf_ref *ref,
@@ -258,6 +267,8 @@ static int open_kit(struct kf_kit *kit, const struct kf_ref *ref,
                                        .arg = &opening,
                                        .store = opts->store,
                                        .timeout_ns = kit->timeout_ns,
+                                       .labels = opts->labels,
+                                       .filter = opts->filter,
                                        .alone = opts->alone,
                                        .include_remote = opts->include_remote};
     struct kf_resolved *resolved;
@@ -268,7 +279,8 @@ static int open_kit(struct kf_kit *kit, const struct kf_ref *ref,
         return -1;
     resolved = &asked_for(kit)->resolved;
     created = resolved->created;
-    kit->kitfile = kf_steal(resolved->kitfile_text);
+    if (kf_filter_kitfile(opts->filter))
+        kit->kitfile = kf_steal(resolved->kitfile_text);
     if (opts->store)
         kf_store_index(opts->store);
     for (size_t i = 0; i < kit->chain.count; i++)
@@ -277,7 +289,9 @@ static int open_kit(struct kf_kit *kit, const struct kf_ref *ref,
                        ? kf_fail_wrap(err, "'%s'", kit->chain.kits[i].name)
                        : -1;
     kf_chain_forget(&kit->chain);
-    return build_tree(kit, created, err);
+    if (build_tree(kit, created, err) != 0)
+        return -1;
+    return opts->subdir ? kf_tree_root_at(&kit->tree, opts->subdir, err) : 0;
 }
 
 int kf_kit_resolve(struct kf_resolved *ret, const struct kf_kit_opts *opts,
@@ -334,8 +348,10 @@ int kf_kit_close(struct kf_kit *kit, int64_t deadline_ns)
         return 0;
     if (kit->fetch && kf_fetch_stop(kit->fetch, deadline_ns) != 0)
         return -1;
-    for (size_t i = 0; kit->layers && i < kit->layer_count; i++)
+    for (size_t i = 0; kit->layers && i < kit->layer_count; i++) {
         kf_layer_close(kit->layers[i].layer);
+        free(kit->layers[i].prefix);
+    }
     free(kit->layers);
     for (size_t i = 0; i < kit->toc_blob_count; i++)
         kf_source_close(kit->toc_blobs[i].source);

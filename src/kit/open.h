@@ -16,9 +16,11 @@
 #include "oci/origin.h"
 
 struct kf_err;
+struct kf_filter;
 struct kf_kit;
 struct kf_resolved;
 struct kf_store;
+struct kf_strings;
 
 struct kf_kit_opts {
     const char *ref;
@@ -32,6 +34,10 @@ struct kf_kit_opts {
     bool offline;            /* from the cache, or a folder or store that is here */
     bool include_remote;     /* datasets that are in other kits, too (kit/chain.h) */
     bool alone;              /* nothing of other kits at all */
+    /* What is taken of it, and where it is seen; borrowed while it is opened. */
+    const struct kf_filter *filter;  /* NULL: everything */
+    const struct kf_strings *labels; /* of an index (kit/choose.h); NULL: none */
+    const char *subdir;              /* the folder that becomes the root; NULL: all */
 };
 
 /* The manifest and the Kitfile alone; blocking. */
@@ -63,9 +69,9 @@ struct kf_kit_layer {
     struct kf_digest digest;
     bool has_diff_id;
     struct kf_digest diff_id; /* of the unpacked content, as the Kitfile says */
-    struct kf_layer *layer;   /* borrowed */
-    const char *kit;    /* the reference of the kit that it is of, canonical; borrowed */
-    const char *prefix; /* the folder that its names are relative to; borrowed */
+    char *prefix;    /* the folder that its names are relative to; "": the root */
+    const char *kit; /* the reference of the kit that it is of, canonical; borrowed */
+    struct kf_layer *layer; /* borrowed */
 };
 size_t kf_kit_layer_count(const struct kf_kit *kit);
 const struct kf_kit_layer *kf_kit_layer(const struct kf_kit *kit, size_t index);

@@ -2,11 +2,12 @@
  * The layers of a manifest and the Kitfile entries they belong to. Pure.
  *
  * Each entry with a digest has one layer, and kit writes both in one order; they are
- * paired in that order and by digest (two entries of equal bytes have equal digests). An
- * entry without digest has no layer: a model without path, or what is another kit's
- * (kit/chain.h). Entries that `part` leaves out have no pair. A layer that no entry has
- * is left out, as kit >= 1.15 does. Without a Kitfile (a ModelPack that kit did not make)
- * every layer of a known type counts.
+ * paired by digest, and where several layers have it (files of equal bytes) by path, then
+ * in that order. Where no entry has one (kit before 0.5) the layers of a kind belong to
+ * its entries in their order. A model without path and what is another kit's (kit/
+ * chain.h) have no layer. A layer that no entry has is left out, as kit >= 1.15 does.
+ * Without a Kitfile (a ModelPack that kit did not make) every layer of a known type
+ * counts: the first weights are the model, further ones its parts.
  */
 #ifndef KF_KIT_PAIR_H
 #define KF_KIT_PAIR_H
@@ -20,6 +21,7 @@
 
 struct kf_desc;
 struct kf_err;
+struct kf_filter;
 struct kf_kitfile;
 struct kf_manifest;
 
@@ -28,6 +30,9 @@ struct kf_pair {
     struct kf_media media;
     const char *kind;     /* "model", "prompt" ...; static */
     const char *raw_path; /* of a raw layer; borrowed from the manifest */
+    /* The entry's path, borrowed from the Kitfile, where names in the layer are relative
+     * to the parent of it (kit before 0.5); else NULL. */
+    const char *parent_of;
     bool has_diff_id;
     struct kf_digest diff_id; /* of the unpacked content, as the Kitfile says */
     bool has_toc;
@@ -35,13 +40,29 @@ struct kf_pair {
     const struct kf_desc *toc_desc; /* the TOC's blob, when it is not the layer's */
 };
 
-/* The pairs, yours to free. KF_E_UNSUPPORTED for what cannot be mounted so far, named:
- * kits of before kit 0.5 (no digests), compressed layers without a TOC. KF_E_MALFORMED
- * for an entry whose layer is not there, and for a TOC annotation that is none. A TOC
- * layer that is not there, or a later version of the annotation, counts as no TOC, which
- * is logged. `kitfile` may be NULL. */
+struct kf_pair_from {
+    const struct kf_manifest *manifest;
+    const struct kf_kitfile *kitfile; /* NULL: there is none */
+    enum kf_part part;                /* what of it counts */
+    const struct kf_filter *filter;   /* NULL: everything is wanted */
+    /* The Kitfile is still to come, so `kitfile` is NULL: the layers that will be wanted
+     * for certain; nothing is logged. */
+    bool is_early;
+};
+
+/* The pairs that are wanted, yours to free; what of others is odd does not matter.
+ * KF_E_UNSUPPORTED for what cannot be mounted so far, named: compressed layers without a
+ * TOC. KF_E_MALFORMED for an entry whose layer is not there,
+ * a Kitfile of which some entries have digests, layers that are more than their entries,
+ * and a TOC annotation that is none. A TOC layer that is not there, or a later version of
+ * the annotation, counts as no TOC, which is logged; so are layers left out, in one line.
+ */
 int kf_pair_layers(struct kf_pair **ret, size_t *ret_count,
-                   const struct kf_manifest *manifest, const struct kf_kitfile *kitfile,
-                   enum kf_part part, struct kf_err *err);
+                   const struct kf_pair_from *from, struct kf_err *err);
+
+/* The folder that the names in the layer are relative to, "" for the root, of a kit whose
+ * files are below `folder`; yours to free. KF_E_MALFORMED when it is outside of that. */
+int kf_pair_prefix(char **ret, const char *folder, const struct kf_pair *pair,
+                   struct kf_err *err);
 
 #endif

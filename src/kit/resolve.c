@@ -7,21 +7,23 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/containers.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rfc3339.h"
 #include "cache/store.h"
+#include "kit/choose.h"
 #include "kitfile/kitfile_emit.h"
 #include "layer/table.h"
 #include "oci/origin.h"
 #include "oci/ref.h"
 
 #define INDEX_NESTING 2
-#define DIGESTS_SHOWN 4 /* in the message about an index of several kits */
 
 #define KITFILE_ANNOTATION "ml.kitops.modelkit.kitfile"
 #define CREATED_ANNOTATION "org.opencontainers.image.created"
+#define OLD_CREATED_ANNOTATION "org.cnai.model.created"
 
 /* ---- small files of the cache ---- */
 
@@ -136,61 +138,15 @@ static int get_first(const struct kf_resolve_from *from, struct kf_buf *ret,
     return 0;
 }
 
-static bool is_kit(const struct kf_desc *entry)
-{
-    return entry->artifact_type &&
-           kf_media_artifact_family(entry->artifact_type) != KF_FAMILY_UNKNOWN;
-}
-
-static int fail_ambiguous(const struct kf_index *index, struct kf_err *err)
-{
-    char list[DIGESTS_SHOWN * (KF_DIGEST_TEXT_SIZE + 1) + 4] = "";
-    size_t used = 0, shown = 0;
-
-    for (size_t i = 0; i < index->entry_count && shown < DIGESTS_SHOWN; i++) {
-        char text[KF_DIGEST_TEXT_SIZE];
-
-        if (is_kit(&index->entries[i])) {
-            used += (size_t)snprintf(list + used, sizeof(list) - used, " %s",
-                                     kf_digest_format(&index->entries[i].digest, text));
-            shown++;
-        }
-    }
-    return kf_fail(err, KF_E_ARG, "an index of several kits; name one by its digest:%s%s",
-                   list, shown == DIGESTS_SHOWN ? " ..." : "");
-}
-
-/* The entry of an index that is meant: the only one, or the only kit. */
-static int choose(const struct kf_index *index, struct kf_digest *ret, struct kf_err *err)
-{
-    const struct kf_desc *kit = NULL;
-    size_t kits = 0;
-
-    for (size_t i = 0; i < index->entry_count; i++) {
-        if (is_kit(&index->entries[i])) {
-            kit = &index->entries[i];
-            kits++;
-        }
-    }
-    if (index->entry_count == 1)
-        kit = &index->entries[0];
-    else if (kits > 1)
-        return fail_ambiguous(index, err);
-    if (!kit)
-        return kf_fail(err, KF_E_UNSUPPORTED, "an index without any ModelKit");
-    *ret = kit->digest;
-    return 0;
-}
-
-static int choose_from(const struct kf_buf *bytes, struct kf_digest *ret,
-                       struct kf_err *err)
+static int choose_from(const struct kf_buf *bytes, const struct kf_strings *labels,
+                       struct kf_digest *ret, struct kf_err *err)
 {
     struct kf_index index;
     int rc;
 
     if (kf_index_parse(&index, bytes->data, bytes->length, err) != 0)
         return -1;
-    rc = choose(&index, ret, err);
+    rc = kf_choose_entry(ret, &index, labels, err);
     kf_index_fini(&index);
     return rc;
 }
@@ -208,12 +164,15 @@ static int find_manifest(const struct kf_resolve_from *from, struct kf_buf *byte
 
         if (kf_manifest_kind(bytes->data, bytes->length, &kind, err) != 0)
             return -1;
-        if (kind == KF_KIND_MANIFEST)
+        if (kind == KF_KIND_MANIFEST) {
+            if (depth == 0 && from->labels && from->labels->count > 0)
+                kf_log(KF_LOG_WARN, "kit", "event=labels_ignored why=\"no index\"");
             return 0;
+        }
         if (depth == INDEX_NESTING)
             return kf_fail(err, KF_E_LIMIT, "indexes nested more than %u deep",
                            INDEX_NESTING);
-        if (choose_from(bytes, &next, err) != 0)
+        if (choose_from(bytes, from->labels, &next, err) != 0)
             return -1;
         kf_buf_clear(bytes);
         if (get_manifest(from, kf_digest_format(&next, text), &next, bytes, ret_digest,
@@ -335,6 +294,9 @@ static int resolve(struct kf_resolved *ret, const struct kf_resolve_from *from,
                                     strlen(manifest->config.media_type)));
     created = kf_annotation_get(manifest->annotations, manifest->annotation_count,
                                 CREATED_ANNOTATION);
+    if (!created)
+        created = kf_annotation_get(manifest->annotations, manifest->annotation_count,
+                                    OLD_CREATED_ANNOTATION);
     if (!created || !kf_parse_time(created, &ret->created))
         ret->created = 0;
     return read_kitfile(ret, from, err);

@@ -19,12 +19,14 @@ struct kf_err;
 struct kf_origin;
 struct kf_ref;
 struct kf_store;
+struct kf_strings;
 
 struct kf_resolve_from {
     const struct kf_ref *ref;
-    struct kf_origin *origin; /* NULL: offline */
-    struct kf_store *store;   /* NULL: nothing is kept or found */
-    int64_t timeout_ns;       /* of one request */
+    struct kf_origin *origin;        /* NULL: offline */
+    struct kf_store *store;          /* NULL: nothing is kept or found */
+    int64_t timeout_ns;              /* of one request */
+    const struct kf_strings *labels; /* choose from an index (kit/choose.h); NULL: none */
     /* May be NULL: what can be done with the manifest while the config is fetched. Runs
      * on the caller's thread, and must end soon. */
     void (*meanwhile)(void *arg, const struct kf_manifest *manifest);
@@ -41,9 +43,9 @@ struct kf_resolved {
     int64_t created;    /* seconds since the epoch; 0: not said */
 };
 
-/* Blocking. An index (nested twice at most) leads to its only entry, or to the only kit
- * among its entries; anything that is no kit is KF_E_UNSUPPORTED. Fills an uninitialized
- * record. */
+/* Blocking. An index (nested twice at most) leads to one of its entries; labels for what
+ * is no index are ignored, which is logged. Anything that is no kit is KF_E_UNSUPPORTED.
+ * Fills an uninitialized record. */
 int kf_resolve(struct kf_resolved *ret, const struct kf_resolve_from *from,
                struct kf_err *err);
 void kf_resolved_fini(struct kf_resolved *resolved);

@@ -361,6 +361,71 @@ void kf_tree_fini(struct kf_tree *tree)
     memset(tree, 0, sizeof(*tree));
 }
 
+/* ---- a part of it ---- */
+
+/* Copies the nodes below `root` in their order: what a folder holds stays together.
+ * `part` has room for as many nodes and names as `tree`. */
+static void copy_below(struct kf_tree *part, const struct kf_tree *tree, uint32_t root)
+{
+    uint64_t names_used = 0;
+
+    part->nodes[part->count++] = tree->nodes[root];
+    part->nodes[0].name_length = 0;
+    part->nodes[0].parent = 0;
+    for (uint32_t i = 0; i < part->count; i++) {
+        struct kf_node *node = &part->nodes[i];
+        uint32_t first = node->first_child;
+
+        memcpy(part->names + names_used, tree->names + node->name_offset,
+               node->name_length);
+        node->name_offset = names_used;
+        names_used += node->name_length;
+        node->first_child = node->child_count > 0 ? part->count : 0;
+        for (uint32_t k = 0; k < node->child_count; k++) {
+            part->nodes[part->count] = tree->nodes[first + k];
+            part->nodes[part->count++].parent = i;
+        }
+        if (node->type == KF_TYPE_FILE) {
+            part->file_count++;
+            part->file_bytes += node->size; /* at most that of the whole tree */
+        }
+    }
+}
+
+static size_t names_length(const struct kf_tree *tree)
+{
+    size_t length = 0;
+
+    for (uint32_t i = 0; i < tree->count; i++)
+        length += tree->nodes[i].name_length;
+    return length;
+}
+
+int kf_tree_root_at(struct kf_tree *tree, const char *path, struct kf_err *err)
+{
+    kf_auto(kf_tree_fini) struct kf_tree part = {0};
+    char text[KF_NAME_TEXT_SIZE];
+    uint32_t root;
+
+    (void)kf_name_text(text, path, strlen(path));
+    while (strncmp(path, "./", 2) == 0)
+        path += 2 + strspn(path + 2, "/");
+    root = strcmp(path, ".") == 0 ? 0 : kf_tree_find(tree, path);
+    if (root == KF_NODE_NONE)
+        return kf_fail(err, KF_E_NOTFOUND, "there is no folder '%s' in it", text);
+    if (tree->nodes[root].type != KF_TYPE_DIR)
+        return kf_fail(err, KF_E_ARG, "'%s' is a file, not a folder", text);
+    part.nodes = calloc(tree->count, sizeof(*part.nodes));
+    part.names = malloc(names_length(tree) + 1);
+    if (!part.nodes || !part.names)
+        return kf_fail(err, KF_E_NOMEM, "no memory for a tree of %u nodes", tree->count);
+    copy_below(&part, tree, root);
+    kf_tree_fini(tree);
+    *tree = part;
+    memset(&part, 0, sizeof(part));
+    return 0;
+}
+
 /* ---- looking up ---- */
 
 const char *kf_tree_name(const struct kf_tree *tree, uint32_t node, size_t *ret_length)

@@ -57,6 +57,10 @@ struct kf_tree_layer {
 int kf_tree_build(struct kf_tree *ret, const struct kf_tree_layer *layers,
                   size_t layer_count, int64_t default_mtime, struct kf_err *err);
 void kf_tree_fini(struct kf_tree *tree);
+/* Makes a folder the root, and drops all that is not below it; leading "./", doubled and
+ * trailing slashes do not matter. KF_E_NOTFOUND when there is none, KF_E_ARG for a file;
+ * then the tree is as it was. */
+int kf_tree_root_at(struct kf_tree *tree, const char *path, struct kf_err *err);
 
 const char *kf_tree_name(const struct kf_tree *tree, uint32_t node, size_t *ret_length);
 /* KF_NODE_NONE when absent. */

@@ -49,16 +49,18 @@ static void *warm_some(void *arg)
     return NULL;
 }
 
-void kf_warm_tocs(const struct kf_manifest *manifest, const struct kf_layers_from *from)
+void kf_warm_tocs(const struct kf_manifest *manifest, const struct kf_filter *filter,
+                  const struct kf_layers_from *from)
 {
+    const struct kf_pair_from pair_from = {
+        .manifest = manifest, .filter = filter, .is_early = true};
     kf_auto(kf_free) struct kf_pair *pairs = NULL;
     struct warming warming = {.from = from};
     pthread_t helpers[KF_LAYERS_AT_ONCE - 1];
     size_t started = 0;
 
-    /* Without the Kitfile: all layers of a known type. */
     if (!from->store || !from->origin ||
-        kf_pair_layers(&pairs, &warming.count, manifest, NULL, KF_PART_ALL, NULL) != 0)
+        kf_pair_layers(&pairs, &warming.count, &pair_from, NULL) != 0)
         return;
     warming.pairs = pairs;
     while (started + 1 < warming.count && started < KF_ARRAY_LEN(helpers) &&

@@ -135,14 +135,15 @@ static bool has_name(enum kf_entry_kind kind)
     return kind != KF_ENTRY_CODE && kind != KF_ENTRY_DOCS;
 }
 
-bool kf_filter_entry(const struct kf_filter *filter, const struct kf_entry *entry)
+bool kf_filter_wants(const struct kf_filter *filter, enum kf_entry_kind kind,
+                     const char *name, const char *path)
 {
     for (size_t i = 0; !is_none(filter) && i < filter->count; i++) {
         const struct kf_filter_rule *rule = &filter->rules[i];
 
-        if (has_type(rule, type_of_kind[entry->kind]) &&
-            (rule->is_whole || has_field(rule, entry->path) ||
-             (has_name(entry->kind) && has_field(rule, entry->name))))
+        if (has_type(rule, type_of_kind[kind]) &&
+            (rule->is_whole || has_field(rule, path) ||
+             (has_name(kind) && has_field(rule, name))))
             return true;
     }
     return is_none(filter);

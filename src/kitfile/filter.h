@@ -33,8 +33,9 @@ struct kf_filter {
 int kf_filter_add(struct kf_filter *filter, const char *text, struct kf_err *err);
 void kf_filter_fini(struct kf_filter *filter);
 
-/* In these, a filter of NULL is none. */
-bool kf_filter_entry(const struct kf_filter *filter, const struct kf_entry *entry);
+/* In these, a filter of NULL is none; name and path of an entry may be NULL. */
+bool kf_filter_wants(const struct kf_filter *filter, enum kf_entry_kind kind,
+                     const char *name, const char *path);
 bool kf_filter_kitfile(const struct kf_filter *filter);
 /* Whether there can be an entry of that kind that is wanted, and whether each is. */
 bool kf_filter_some(const struct kf_filter *filter, enum kf_entry_kind kind);

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/rfc3339.h"
+#include "oci/manifest.h"
 
 #define VALUES_LIMIT 1024u
 #define DEFAULT_MODE 0644
@@ -38,4 +39,25 @@ int kf_raw_file_parse(struct kf_raw_file *ret, const char *json, struct kf_err *
     json_decref(root);
     *ret = file;
     return 0;
+}
+
+static const char *annotation(const struct kf_desc *desc, const char *name,
+                              const char *old_name)
+{
+    const char *value =
+        kf_annotation_get(desc->annotations, desc->annotation_count, name);
+
+    return value ? value
+                 : kf_annotation_get(desc->annotations, desc->annotation_count, old_name);
+}
+
+const char *kf_layer_path(const struct kf_desc *desc)
+{
+    return annotation(desc, KF_ANNOTATION_FILEPATH, KF_ANNOTATION_OLD_PREFIX "filepath");
+}
+
+const char *kf_layer_metadata(const struct kf_desc *desc)
+{
+    return annotation(desc, KF_ANNOTATION_METADATA,
+                      KF_ANNOTATION_OLD_PREFIX "file.metadata+json");
 }

@@ -8,10 +8,12 @@
 
 #include <stdint.h>
 
+struct kf_desc;
 struct kf_err;
 
 #define KF_ANNOTATION_FILEPATH "org.cncf.model.filepath"
 #define KF_ANNOTATION_METADATA "org.cncf.model.file.metadata+json"
+#define KF_ANNOTATION_OLD_PREFIX "org.cnai.model." /* instead of "org.cncf.model." */
 #define KF_FILE_METADATA_LIMIT (64u << 10)
 
 struct kf_raw_file {
@@ -22,5 +24,10 @@ struct kf_raw_file {
 /* `json` may be NULL: nothing is said. Unknown fields and times that are none are
  * ignored; what is no JSON object is KF_E_MALFORMED. */
 int kf_raw_file_parse(struct kf_raw_file *ret, const char *json, struct kf_err *err);
+
+/* Both annotations of a layer, by their old names, too: of model-spec before 0.0.7.
+ * Borrowed; NULL when absent. */
+const char *kf_layer_path(const struct kf_desc *desc);
+const char *kf_layer_metadata(const struct kf_desc *desc);
 
 #endif

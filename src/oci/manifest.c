@@ -65,42 +65,64 @@ static int take_text(const json_t *object, const char *key, char **ret,
     return *ret ? 0 : no_memory(err);
 }
 
-static int add_annotation(struct kf_annotation *annotation, const char *key,
-                          const json_t *value, struct kf_err *err)
+/* A value as text, yours to free; NULL on no memory. */
+typedef char *to_text(const json_t *value);
+
+static char *plain_text(const json_t *value)
 {
-    if (!json_is_string(value))
-        return kf_fail(err, KF_E_MALFORMED, "malformed manifest: annotation '%s'", key);
-    annotation->key = strdup(key);
-    annotation->value = strdup(json_string_value(value));
-    return annotation->key && annotation->value ? 0 : no_memory(err);
+    return strdup(json_string_value(value));
 }
 
-static int take_annotations(json_t *object, struct kf_annotation **ret, size_t *ret_count,
-                            struct kf_err *err)
+static char *any_text(const json_t *value)
 {
-    json_t *annotations = json_object_get(object, "annotations"), *value;
-    const char *key;
-    size_t size = json_object_size(annotations);
+    if (json_is_string(value))
+        return strdup(json_string_value(value));
+    return json_is_null(value) ? strdup("")
+                               : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT |
+                                                       JSON_REAL_PRECISION(15));
+}
 
-    if (!annotations || json_is_null(annotations))
+/* What an object has under `name`: keys and values; absent and null are none. */
+static int take_pairs(const json_t *object, const char *name, to_text *text_of,
+                      struct kf_annotation **ret, size_t *ret_count, struct kf_err *err)
+{
+    json_t *pairs = json_object_get(object, name), *value;
+    const char *key;
+    size_t size = json_object_size(pairs);
+
+    if (!pairs || json_is_null(pairs))
         return 0;
-    if (!json_is_object(annotations))
-        return malformed(err, "'annotations' is not an object");
+    if (!json_is_object(pairs))
+        return kf_fail(err, KF_E_MALFORMED, "malformed manifest: '%s' is not an object",
+                       name);
     if (size > KF_MANIFEST_ANNOTATION_LIMIT)
-        return kf_fail(err, KF_E_LIMIT, "manifest with more than %u annotations",
-                       KF_MANIFEST_ANNOTATION_LIMIT);
+        return kf_fail(err, KF_E_LIMIT, "manifest with more than %u %s",
+                       KF_MANIFEST_ANNOTATION_LIMIT, name);
     if (size == 0)
         return 0;
     *ret = calloc(size, sizeof(**ret));
     if (!*ret)
         return no_memory(err);
-    json_object_foreach(annotations, key, value)
+    json_object_foreach(pairs, key, value)
     {
         /* Counted first, so that a half-made one is freed too. */
-        if (add_annotation(&(*ret)[(*ret_count)++], key, value, err) != 0)
-            return -1;
+        struct kf_annotation *pair = &(*ret)[(*ret_count)++];
+
+        if (text_of == plain_text && !json_is_string(value))
+            return kf_fail(err, KF_E_MALFORMED, "malformed manifest: annotation '%s'",
+                           key);
+        pair->key = strdup(key);
+        pair->value = text_of(value);
+        if (!pair->key || !pair->value)
+            return no_memory(err);
     }
     return 0;
+}
+
+static int take_annotations(const json_t *object, struct kf_annotation **ret,
+                            size_t *ret_count, struct kf_err *err)
+{
+    return take_pairs(object, "annotations", plain_text, ret, ret_count, err);
 }
 
 static void free_annotations(struct kf_annotation *annotations, size_t count)
@@ -117,6 +139,7 @@ void kf_desc_fini(struct kf_desc *desc)
     free(desc->media_type);
     free(desc->artifact_type);
     free_annotations(desc->annotations, desc->annotation_count);
+    free_annotations(desc->labels, desc->label_count);
     memset(desc, 0, sizeof(*desc));
 }
 
@@ -244,6 +267,22 @@ void kf_manifest_fini(struct kf_manifest *manifest)
     memset(manifest, 0, sizeof(*manifest));
 }
 
+static int fill_index(struct kf_index *index, const json_t *root, struct kf_err *err)
+{
+    const json_t *entries = json_object_get(root, "manifests");
+
+    if (check_version(root, err) != 0 ||
+        take_string(root, "artifactType", &index->artifact_type, err) != 0 ||
+        take_descs(root, "manifests", &index->entries, &index->entry_count, err) != 0)
+        return -1;
+    for (size_t i = 0; i < index->entry_count; i++)
+        if (take_pairs(json_array_get(entries, i), "modelMetadata", any_text,
+                       &index->entries[i].labels, &index->entries[i].label_count,
+                       err) != 0)
+            return -1;
+    return 0;
+}
+
 int kf_index_parse(struct kf_index *ret, const void *json, size_t length,
                    struct kf_err *err)
 {
@@ -252,8 +291,7 @@ int kf_index_parse(struct kf_index *ret, const void *json, size_t length,
 
     if (!root)
         return -1;
-    if (check_version(root, err) != 0 ||
-        take_descs(root, "manifests", &index.entries, &index.entry_count, err) != 0) {
+    if (fill_index(&index, root, err) != 0) {
         kf_index_fini(&index);
         return -1;
     }
@@ -320,6 +358,7 @@ const char *kf_desc_tag(const struct kf_desc *desc)
 
 void kf_index_fini(struct kf_index *index)
 {
+    free(index->artifact_type);
     free_descs(index->entries, index->entry_count);
     memset(index, 0, sizeof(*index));
 }
@@ -341,24 +380,33 @@ static int copy_text(char **ret, const char *text, struct kf_err *err)
     return *ret ? 0 : no_memory(err);
 }
 
+static int copy_pairs(struct kf_annotation **ret, size_t *ret_count,
+                      const struct kf_annotation *from, size_t count, struct kf_err *err)
+{
+    if (count == 0)
+        return 0;
+    *ret = calloc(count, sizeof(**ret));
+    if (!*ret)
+        return no_memory(err);
+    *ret_count = count;
+    for (size_t i = 0; i < count; i++)
+        if (copy_text(&(*ret)[i].key, from[i].key, err) != 0 ||
+            copy_text(&(*ret)[i].value, from[i].value, err) != 0)
+            return -1;
+    return 0;
+}
+
 static int copy_into(struct kf_desc *to, const struct kf_desc *from, struct kf_err *err)
 {
     to->digest = from->digest;
     to->size = from->size;
     if (copy_text(&to->media_type, from->media_type, err) != 0 ||
-        copy_text(&to->artifact_type, from->artifact_type, err) != 0)
+        copy_text(&to->artifact_type, from->artifact_type, err) != 0 ||
+        copy_pairs(&to->annotations, &to->annotation_count, from->annotations,
+                   from->annotation_count, err) != 0)
         return -1;
-    if (from->annotation_count == 0)
-        return 0;
-    to->annotations = calloc(from->annotation_count, sizeof(*to->annotations));
-    if (!to->annotations)
-        return no_memory(err);
-    to->annotation_count = from->annotation_count;
-    for (size_t i = 0; i < from->annotation_count; i++)
-        if (copy_text(&to->annotations[i].key, from->annotations[i].key, err) != 0 ||
-            copy_text(&to->annotations[i].value, from->annotations[i].value, err) != 0)
-            return -1;
-    return 0;
+    return copy_pairs(&to->labels, &to->label_count, from->labels, from->label_count,
+                      err);
 }
 
 int kf_desc_copy(struct kf_desc *ret, const struct kf_desc *from, struct kf_err *err)

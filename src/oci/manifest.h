@@ -3,10 +3,14 @@
  * manifest.md, image-index.md, descriptor.md). Pure; owned results; any thread.
  *
  * Limits: 4 MiB of JSON, nesting of 2048 (jansson's), 16,384 layers or index entries,
- * 4096 annotations of one thing, and 1,048,576 of the bytes '{', '[' and ',' together:
- * each may be a value that costs 30 to 230 bytes of memory. A size is a non-negative
- * integer below 2^63. A missing `mediaType` is allowed (kit <= 1.14 writes none),
+ * 4096 annotations or labels of one thing, and 1,048,576 of the bytes '{', '[' and ','
+ * together: each may be a value that costs 30 to 230 bytes of memory. A size is a
+ * non-negative integer below 2^63. A missing `mediaType` is allowed (kit <= 1.14 writes
+ * none),
  * `"layers": null` is no layers. Duplicate JSON keys are KF_E_MALFORMED.
+ *
+ * Labels of an index entry may have any JSON value. Here they are text, as `kit index
+ * info` shows them: strings without quotes, null as nothing, the rest as compact JSON.
  */
 #ifndef KF_OCI_MANIFEST_H
 #define KF_OCI_MANIFEST_H
@@ -35,6 +39,8 @@ struct kf_desc {
     uint64_t size;
     struct kf_annotation *annotations;
     size_t annotation_count;
+    struct kf_annotation *labels; /* "modelMetadata" of an entry of kit's indexes */
+    size_t label_count;
 };
 
 struct kf_manifest {
@@ -48,6 +54,7 @@ struct kf_manifest {
 };
 
 struct kf_index {
+    char *artifact_type; /* NULL when absent */
     struct kf_desc *entries;
     size_t entry_count;
 };

@@ -33,6 +33,7 @@ struct kf_media {
 
 #define KF_MEDIA_MODELKIT_CONFIG "application/vnd.kitops.modelkit.config.v1+json"
 #define KF_MEDIA_MODELKIT_ARTIFACT "application/vnd.kitops.modelkit.manifest.v1+json"
+#define KF_MEDIA_MODELKIT_INDEX "application/vnd.kitops.modelkit.index.v1+json"
 #define KF_MEDIA_MODELPACK_CONFIG "application/vnd.cncf.model.config.v1+json"
 #define KF_MEDIA_MODELPACK_ARTIFACT "application/vnd.cncf.model.manifest.v1+json"
 #define KF_MEDIA_OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"

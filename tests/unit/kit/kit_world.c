@@ -25,9 +25,9 @@ void world_end(struct world *world)
 
 int world_open(struct world *world)
 {
-    struct kf_kit_opts opts = {.ref = world->layout.ref, .workq = world->workq};
-
-    return kf_kit_open(&world->kit, &opts, &world->err);
+    world->opts.ref = world->layout.ref;
+    world->opts.workq = world->workq;
+    return kf_kit_open(&world->kit, &world->opts, &world->err);
 }
 
 void world_expect_open(struct world *world)

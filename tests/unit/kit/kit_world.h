@@ -21,6 +21,7 @@ struct world {
     struct layout layout;
     struct kf_workq *workq;
     struct kf_kit *kit;
+    struct kf_kit_opts opts; /* what a test opens it with; ref and workq are set */
     struct kf_err err;
 };
 

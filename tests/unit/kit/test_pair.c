@@ -11,7 +11,6 @@
 #include "base/mem.h"
 #include "kit/pair.h"
 #include "kit_world.h"
-#include "kitfile/kitfile.h"
 #include "oci/manifest.h"
 
 #define HEX(digit) digit digit digit digit digit digit digit digit
@@ -49,8 +48,9 @@ static int pair(struct paired *paired, const char *form, const char *toc,
                    form, annotation, more);
     cr_assert_eq(kf_manifest_parse(&paired->manifest, json, strlen(json), &paired->err),
                  0, "%s", paired->err.message);
-    return kf_pair_layers(&paired->pairs, &paired->count, &paired->manifest, NULL,
-                          KF_PART_ALL, &paired->err);
+    return kf_pair_layers(&paired->pairs, &paired->count,
+                          &(struct kf_pair_from){.manifest = &paired->manifest},
+                          &paired->err);
 }
 
 static void unpair(struct paired *paired)
@@ -187,100 +187,4 @@ Test(pair, toc_blob_that_is_missing)
     world_expect_copy(&world, tar.data, 0, 7);
     kf_buf_fini(&tar);
     world_end(&world);
-}
-
-/* ---- what counts of a kit that another one refers to ---- */
-
-/* `out` is `from` with "#a" as the digest of 64 times 'a'. */
-static const char *expand(char out[4096], const char *from)
-{
-    size_t used = 0;
-
-    for (; *from; from++) {
-        if (*from != '#') {
-            out[used++] = *from;
-            continue;
-        }
-        from++;
-        memcpy(out + used, "sha256:", 7);
-        memset(out + used + 7, *from, 64);
-        used += 7 + 64;
-        cr_assert_lt(used, 4096 - 128);
-    }
-    out[used] = '\0';
-    return out;
-}
-
-/* Layers of these kinds; the last has the content of the first. */
-static void make_manifest(char out[4096])
-{
-    static const char *const layers[] = {"model a",   "modelpart b", "code c",
-                                         "dataset d", "docs e",      "dataset a"};
-    char text[4096] = "{\"schemaVersion\":2,\"config\":{\"digest\":\"#f\",\"size\":2},"
-                      "\"layers\":[";
-
-    for (size_t i = 0; i < KF_ARRAY_LEN(layers); i++) {
-        int kind = (int)strlen(layers[i]) - 2;
-
-        (void)snprintf(text + strlen(text), sizeof(text) - strlen(text),
-                       "%s{\"mediaType\":\"application/vnd.kitops.modelkit.%.*s.v1.tar\","
-                       "\"digest\":\"#%s\",\"size\":1024}",
-                       i ? "," : "", kind, layers[i], layers[i] + kind + 1);
-    }
-    (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "]}");
-    (void)expand(out, text);
-}
-
-/* "KIND DIGIT" of each pair. */
-static void expect_part(enum kf_part part, const char *kitfile, const char *words)
-{
-    char manifest[4096], config[4096], text[256] = "", hex[65];
-    struct kf_kitfile parsed = {0};
-    struct paired paired = {0};
-
-    make_manifest(manifest);
-    cr_assert_eq(
-        kf_manifest_parse(&paired.manifest, manifest, strlen(manifest), &paired.err), 0,
-        "%s", paired.err.message);
-    if (kitfile) {
-        (void)expand(config, kitfile);
-        cr_assert_eq(kf_kitfile_from_json(&parsed, config, strlen(config), NULL), 0);
-    }
-    cr_assert_eq(kf_pair_layers(&paired.pairs, &paired.count, &paired.manifest,
-                                kitfile ? &parsed : NULL, part, &paired.err),
-                 0, "%s", paired.err.message);
-    for (size_t i = 0; i < paired.count; i++)
-        (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s %.1s",
-                       i ? ", " : "", paired.pairs[i].kind,
-                       kf_digest_hex(&paired.pairs[i].desc->digest, hex));
-    cr_assert_str_eq(text, words);
-    kf_kitfile_fini(&parsed);
-    unpair(&paired);
-}
-
-Test(pair, parts)
-{
-    static const char kitfile[] =
-        "{\"model\":{\"path\":\"a\",\"digest\":\"#a\",\"parts\":[{\"digest\":\"#b\"}]},"
-        "\"code\":[{\"digest\":\"#c\"}],\"docs\":[{\"digest\":\"#e\"}],"
-        "\"datasets\":[{\"digest\":\"#d\"},{\"digest\":\"#a\"}]}";
-
-    expect_part(KF_PART_ALL, kitfile,
-                "model a, modelpart b, code c, dataset d, dataset a, docs e");
-    expect_part(KF_PART_MODEL, kitfile, "model a, modelpart b");
-    expect_part(KF_PART_DATASETS, kitfile, "dataset d, dataset a");
-}
-
-/* A ModelPack that kit did not make. */
-Test(pair, parts_without_a_kitfile)
-{
-    expect_part(KF_PART_ALL, NULL,
-                "model a, modelpart b, code c, dataset d, docs e, dataset a");
-    expect_part(KF_PART_MODEL, NULL, "model a, modelpart b");
-    expect_part(KF_PART_DATASETS, NULL, "dataset d, dataset a");
-}
-
-Test(pair, a_parent_with_nothing_that_counts)
-{
-    expect_part(KF_PART_MODEL, "{\"code\":[{\"digest\":\"#c\"}]}", "");
 }

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "kit/tree.h"
 
 static void add(struct kf_table *table, const char *name, uint8_t type, uint64_t size,
@@ -312,6 +313,98 @@ static uint32_t next_random(uint32_t *state)
 }
 
 /* The same names in another order give the same nodes: numbers depend on names alone. */
+/* ---- a folder as the root ---- */
+
+static void expect_root(const char *path, const char *nodes)
+{
+    struct kf_table tables[2] = {0};
+    struct kf_tree tree;
+    struct kf_err err;
+
+    add_dir(&tables[0], "m");
+    add_file(&tables[0], "m/z");
+    add_file(&tables[0], "m/a/deep/er");
+    add_dir(&tables[0], "m/a/empty");
+    add_file(&tables[1], "m/a/b");
+    add_file(&tables[1], "n/x");
+    cr_assert_eq(build(&tree, tables, 2, NULL), 0);
+    cr_assert_eq(kf_tree_root_at(&tree, path, &err), 0, "%s: %s", path, err.message);
+    expect_tree(&tree, nodes);
+    kf_tree_fini(&tree);
+    kf_table_fini(&tables[0]);
+    kf_table_fini(&tables[1]);
+}
+
+Test(root_at, folders)
+{
+    expect_root("m", "a/ z a/b a/deep/ a/empty/ a/deep/er ");
+    expect_root("./m//a/", "b deep/ empty/ deep/er ");
+    expect_root("/m/a/deep", "er ");
+    expect_root("m/a/empty", "");
+    expect_root("n", "x ");
+    expect_root("/", "m/ n/ m/a/ m/z n/x m/a/b m/a/deep/ m/a/empty/ m/a/deep/er ");
+    expect_root(".", "m/ n/ m/a/ m/z n/x m/a/b m/a/deep/ m/a/empty/ m/a/deep/er ");
+    expect_root("", "m/ n/ m/a/ m/z n/x m/a/b m/a/deep/ m/a/empty/ m/a/deep/er ");
+}
+
+Test(root_at, sums_and_links)
+{
+    struct kf_table table = {0};
+    struct kf_tree tree;
+    char *path;
+    uint32_t node;
+
+    add_file(&table, "m/a/x");
+    add_file(&table, "m/y");
+    add_file(&table, "z");
+    cr_assert_eq(build(&tree, &table, 1, NULL), 0);
+    cr_assert_eq(kf_tree_root_at(&tree, "m", NULL), 0);
+    cr_assert_eq(tree.count, 4);
+    cr_assert_eq(tree.file_count, 2);
+    cr_assert_eq(tree.file_bytes, 20);
+    cr_assert_eq(tree.nodes[0].parent, 0);
+    cr_assert_eq(tree.nodes[0].subdirs, 1);
+    node = kf_tree_find(&tree, "a/x");
+    cr_assert_neq(node, KF_NODE_NONE);
+    cr_assert_eq(tree.nodes[node].layer, 0);
+    cr_assert_eq(tree.nodes[node].entry, 0); /* where its bytes are stays */
+    path = kf_tree_path(&tree, node);
+    cr_assert_str_eq(path, "a/x");
+    free(path);
+    kf_tree_fini(&tree);
+    kf_table_fini(&table);
+}
+
+Test(root_at, what_is_no_folder)
+{
+    static const struct {
+        const char *path;
+        enum kf_err_kind kind;
+        const char *words;
+    } rows[] = {
+        {"n", KF_E_NOTFOUND, "there is no folder 'n' in it"},
+        {"m/y/z", KF_E_NOTFOUND, "there is no folder 'm/y/z' in it"},
+        {"..", KF_E_NOTFOUND, "there is no folder '..' in it"},
+        {"m/../m", KF_E_NOTFOUND, "there is no folder 'm/../m' in it"},
+        {"./m/y", KF_E_ARG, "'./m/y' is a file, not a folder"},
+    };
+    struct kf_table table = {0};
+    struct kf_tree tree;
+
+    add_file(&table, "m/y");
+    cr_assert_eq(build(&tree, &table, 1, NULL), 0);
+    for (size_t i = 0; i < KF_ARRAY_LEN(rows); i++) {
+        struct kf_err err;
+
+        cr_assert_eq(kf_tree_root_at(&tree, rows[i].path, &err), -1, "%s", rows[i].path);
+        cr_assert_eq(err.kind, rows[i].kind, "%s", err.message);
+        cr_assert_str_eq(err.message, rows[i].words);
+        cr_assert_eq(tree.count, 3); /* as it was */
+    }
+    kf_tree_fini(&tree);
+    kf_table_fini(&table);
+}
+
 Test(tree, order_of_entries_does_not_matter)
 {
     enum { COUNT = 2000 };

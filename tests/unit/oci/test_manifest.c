@@ -333,6 +333,75 @@ Test(index, entries)
     cr_assert_eq(parse_index("{\"schemaVersion\":2,\"manifests\":[{}]}"), -1);
 }
 
+#define LABELLED(labels)                                                      \
+    "{\"schemaVersion\":2,\"artifactType\":\"t\",\"manifests\":[{\"digest\":" \
+    "\"sha256:" HEX "\",\"size\":5,\"modelMetadata\":" labels "}]}"
+
+static const char *label(const char *key)
+{
+    const struct kf_desc *entry = &list.entries[0];
+
+    return kf_annotation_get(entry->labels, entry->label_count, key);
+}
+
+/* As kit index info shows them. */
+Test(index, labels)
+{
+    cr_assert_eq(parse_index(LABELLED(
+                     "{\"s\":\"a \\\"b\\\"\",\"i\":7000000000,\"f\":0.1,\"n\":null,"
+                     "\"b\":false,\"o\":{\"k\": [1, \"x\"]},\"e\":\"\"}")),
+                 0, "%s", err.message);
+    cr_assert_str_eq(list.artifact_type, "t");
+    cr_assert_eq(list.entries[0].label_count, 7);
+    cr_assert_str_eq(label("s"), "a \"b\"");
+    cr_assert_str_eq(label("i"), "7000000000");
+    cr_assert_str_eq(label("f"), "0.1");
+    cr_assert_str_eq(label("n"), "");
+    cr_assert_str_eq(label("b"), "false");
+    cr_assert_str_eq(label("o"), "{\"k\":[1,\"x\"]}");
+    cr_assert_str_eq(label("e"), "");
+    kf_index_fini(&list);
+    cr_assert_eq(parse_index(LABELLED("null")), 0);
+    cr_assert_eq(list.entries[0].label_count, 0);
+    kf_index_fini(&list);
+    cr_assert_eq(parse_index(LABELLED("[]")), -1);
+    cr_assert_eq(err.kind, KF_E_MALFORMED);
+    /* Only an index has labels. */
+    cr_assert_eq(parse("{\"schemaVersion\":2,\"config\":{\"digest\":\"sha256:" HEX
+                       "\",\"size\":1,\"modelMetadata\":7}}"),
+                 0, "%s", err.message);
+    kf_manifest_fini(&manifest);
+}
+
+static int parse_labels(size_t count)
+{
+    struct kf_buf json;
+    int rc;
+
+    kf_buf_init(&json, 1u << 20);
+    cr_assert_eq(kf_buf_append_text(&json,
+                                    "{\"schemaVersion\":2,\"manifests\":[{\"digest\":"
+                                    "\"sha256:" HEX "\",\"size\":5,\"modelMetadata\":{",
+                                    NULL),
+                 0);
+    for (size_t i = 0; i < count; i++)
+        cr_assert_eq(kf_buf_printf(&json, NULL, "%s\"%zu\":1", i ? "," : "", i), 0);
+    cr_assert_eq(kf_buf_append_text(&json, "}}]}", NULL), 0);
+    kf_err_clear(&err);
+    rc = kf_index_parse(&list, json.data, json.length, &err);
+    kf_buf_fini(&json);
+    return rc;
+}
+
+Test(index, limit_of_labels)
+{
+    cr_assert_eq(parse_labels(KF_MANIFEST_ANNOTATION_LIMIT), 0, "%s", err.message);
+    cr_assert_eq(list.entries[0].label_count, KF_MANIFEST_ANNOTATION_LIMIT);
+    kf_index_fini(&list);
+    cr_assert_eq(parse_labels(KF_MANIFEST_ANNOTATION_LIMIT + 1), -1);
+    cr_assert_eq(err.kind, KF_E_LIMIT);
+}
+
 Test(desc, a_copy_is_its_own)
 {
     struct kf_desc copy;
@@ -340,7 +409,8 @@ Test(desc, a_copy_is_its_own)
     cr_assert_eq(parse_index("{\"schemaVersion\":2,\"manifests\":["
                              "{\"mediaType\":\"m\",\"artifactType\":\"a\",\"digest\":"
                              "\"sha256:" HEX "\",\"size\":5,"
-                             "\"annotations\":{\"k\":\"v\"}}," DESC("1") "]}"),
+                             "\"annotations\":{\"k\":\"v\"},"
+                             "\"modelMetadata\":{\"l\":1}}," DESC("1") "]}"),
                  0);
     cr_assert_eq(kf_desc_copy(&copy, &list.entries[0], &err), 0);
     kf_index_fini(&list);
@@ -350,5 +420,6 @@ Test(desc, a_copy_is_its_own)
     cr_assert_eq(copy.digest.bytes[0], 0x01);
     cr_assert_str_eq(kf_annotation_get(copy.annotations, copy.annotation_count, "k"),
                      "v");
+    cr_assert_str_eq(kf_annotation_get(copy.labels, copy.label_count, "l"), "1");
     kf_desc_fini(&copy);
 }

@@ -21,4 +21,4 @@ eval "$("$kitfs" completion bash)"
 [ "$(complete_words kitfs moun)" = mount ]
 [ "$(complete_words kitfs mount --plain)" = --plain-http ]
 [ "$(complete_words kitfs umount --plain)" = "" ]
-[ "$(complete_words kitfs ls --l)" = "--long --log-level --log-format" ]
+[ "$(complete_words kitfs ls --l)" = "--label --long --log-level --log-format" ]
