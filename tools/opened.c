@@ -159,6 +159,8 @@ static int open_all(struct kf_opened *ret, const struct kf_options *options,
         kf_opened_close(ret);
         return -1;
     }
+    if (kit.filter && kf_kit_is_empty(ret->kit) && !options->quiet)
+        fprintf(stderr, "[WARN ] Nothing in it matches the filter\n");
     return 0;
 }
 

@@ -169,6 +169,8 @@ static void say_opened(struct worker *worker)
         (void)snprintf(line, sizeof(line), "  refers to %s", name); /* cut is fine */
         say(worker, line);
     }
+    if (worker->opts->kit.filter && kf_kit_is_empty(kit))
+        say(worker, "[WARN] Nothing in it matches the filter");
     say_layers(worker);
 }
 

@@ -407,6 +407,11 @@ size_t kf_kit_layer_count(const struct kf_kit *kit)
     return kit->layer_count;
 }
 
+bool kf_kit_is_empty(const struct kf_kit *kit)
+{
+    return kit->layer_count == 0 && !kit->kitfile;
+}
+
 void kf_kit_check(struct kf_kit *kit)
 {
     for (size_t i = 0; i < kit->layer_count; i++)

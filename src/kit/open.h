@@ -76,6 +76,9 @@ struct kf_kit_layer {
 size_t kf_kit_layer_count(const struct kf_kit *kit);
 const struct kf_kit_layer *kf_kit_layer(const struct kf_kit *kit, size_t index);
 
+/* Nothing of it is there, not even the Kitfile: no filter matches, if one was given. */
+bool kf_kit_is_empty(const struct kf_kit *kit);
+
 /* Begins what is checked in the background (kf_layer_check), for all layers. */
 void kf_kit_check(struct kf_kit *kit);
 

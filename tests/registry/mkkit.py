@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes a ModelKit of plain tar layers in an OCI image layout, as kit >= 1.10 writes it.
 
-    mkkit.py LAYOUT TAG [--context DIR] [--package NAME] [--modelpack] LAYER...
+    mkkit.py LAYOUT TAG [--context DIR] [--package NAME] [--modelpack|--before-0.5] LAYER...
     mkkit.py LAYOUT TAG --spec SPEC.json
 
 A LAYER is KIND:PATH (kinds: model part code dataset docs), taken from below the context
@@ -12,7 +12,8 @@ folder, or KIND:PATH:SIZE, one file whose content is made up by the rule of cont
         {"path": "model/w.bin", "size": 9663676416, "seed": 1},
         {"path": "model/f%06d.bin", "size": 1000, "count": 100000}]}]}
 
-An existing layout keeps its other tags. Prints the manifest's digest.
+With --before-0.5 it is as kit wrote it then: no digests in the config, no annotations, names
+relative to the parent of the layer's path. An existing layout keeps its other tags. Prints the manifest's digest.
 """
 import argparse
 import hashlib
@@ -109,12 +110,12 @@ def encode(value):
     return text.encode()
 
 
-def kitfile(package, layers):
+def kitfile(package, layers, old=False):
     """The Kitfile with the digests of its layers, as kit's config blob holds it."""
     config = {"manifestVersion": "1.0.0", "package": {"name": package}}
     parts = []
     for layer in layers:
-        tail = {"digest": layer.digest, "diffId": layer.digest}
+        tail = {} if old else {"digest": layer.digest, "diffId": layer.digest}
         entry = {"path": layer.path, **tail}
         if layer.kind == "model":
             config["model"] = {"path": layer.path, "parts": parts, **tail}
@@ -133,10 +134,10 @@ def modelpack_config(package, layers):
             "config": {}}
 
 
-def documents(package, layers, modelpack=False):
+def documents(package, layers, modelpack=False, old=False):
     """(config bytes, manifest bytes) for layers whose digests are known."""
     base, prefix = (1, CNCF) if modelpack else (0, KITOPS)
-    description = kitfile(package, layers)
+    description = kitfile(package, layers, old)
     config = encode(modelpack_config(package, layers) if modelpack else description)
     annotations = {"ml.kitops.modelkit.cli-version": "kitfs-tests"}
     if modelpack:
@@ -152,6 +153,10 @@ def documents(package, layers, modelpack=False):
                    for layer in layers],
         "annotations": annotations,
     }
+    if old:
+        del manifest["artifactType"]
+        for layer in manifest["layers"]:
+            del layer["annotations"]
     return config, encode(manifest)
 
 
@@ -200,19 +205,19 @@ class Layout:
         path.write_text(json.dumps(index))
 
 
-def store(layout, tag, package, layers, modelpack=False):
+def store(layout, tag, package, layers, modelpack=False, old=False):
     """Writes a kit into a layout; the digest of its manifest."""
     layout = Layout(layout)
     for layer in layers:
         layer.digest, layer.size = layout.put(layer.parts())
-    config, manifest = documents(package, layers, modelpack)
+    config, manifest = documents(package, layers, modelpack, old)
     layout.put([config])
     digest, size = layout.put([manifest])
     layout.tag(tag, digest, size)
     return digest
 
 
-def parse_layer(text, number, context):
+def parse_layer(text, number, context, old=False):
     kind, _, rest = text.partition(":")
     path, _, size = rest.partition(":")
     if kind not in KINDS or not path:
@@ -220,6 +225,9 @@ def parse_layer(text, number, context):
     clean = os.path.normpath(path)
     entries = ([(clean, 0o644, (number, parse_size(size)))] if size
                else walk(context, clean))
+    if old:
+        return Layer(kind, path, ((os.path.relpath(name, os.path.dirname(clean) or "."),
+                                   mode, content) for name, mode, content in entries))
     return Layer(kind, path, with_parents(clean, entries))
 
 
@@ -231,13 +239,15 @@ def main():
     options.add_argument("--context", default=".")
     options.add_argument("--package", default="sample")
     options.add_argument("--modelpack", action="store_true")
+    options.add_argument("--before-0.5", dest="old", action="store_true")
     options.add_argument("--spec")
     args = options.parse_intermixed_args()
-    layers = [parse_layer(text, number, args.context)
+    layers = [parse_layer(text, number, args.context, args.old)
               for number, text in enumerate(args.layers, 1)]
     if args.spec:
         layers += spec_layers(json.loads(pathlib.Path(args.spec).read_text()))
-    print(store(args.layout, args.tag, args.package, layers, args.modelpack))
+    print(store(args.layout, args.tag, args.package, layers, args.modelpack,
+                args.old))
 
 
 if __name__ == "__main__":

@@ -117,6 +117,11 @@ Test(selection, filters)
     expect_part(&world, "kitfile", NULL, "Kitfile ");
     expect_part(&world, "docs:./d", NULL, "");
     expect_part(&world, "prompts", NULL, "");
+    cr_assert_eq(open_part(&world, "prompts", NULL), 0);
+    cr_assert(kf_kit_is_empty(world.kit));
+    cr_assert_eq(kf_kit_close(world.kit, INT64_MAX), 0);
+    cr_assert_eq(open_part(&world, "kitfile", NULL), 0);
+    cr_assert_not(kf_kit_is_empty(world.kit));
     world_end(&world);
 }
 
