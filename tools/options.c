@@ -160,6 +160,7 @@ const struct kf_option kf_option_table[] = {
 };
 
 const size_t kf_option_count = KF_ARRAY_LEN(kf_option_table);
+_Static_assert(KF_ARRAY_LEN(kf_option_table) <= KF_OPTION_LIMIT, "too many options");
 
 /* Options of mount(8) that say nothing to us: it passes them on. */
 static const char *const ignored_mount_options[] = {
@@ -221,6 +222,11 @@ bool kf_option_takes_value(const struct kf_option *option)
 static int set(struct kf_options *options, const struct kf_option *option,
                const char *value, struct kf_err *err)
 {
+    unsigned char *source = &options->list_sources[option - kf_option_table];
+
+    if (option->type == KF_OPT_TEXTS && *source != options->source)
+        kf_strings_fini(field_of(options, option));
+    *source = options->source;
     if (kf_option_parse_value(option, value, field_of(options, option), err) != 0)
         return kf_fail_wrap(err, "option --%s", option->name);
     return 0;
@@ -421,8 +427,10 @@ int kf_options_parse(struct kf_options *ret, unsigned verb, int argc, char *cons
                             .mount_options_only = true};
     int rc = set_first(&options, verb, err);
 
+    options.source++;
     if (rc == 0)
         rc = parse_pass(&parser, err);
+    options.source++;
     parser.mount_options_only = false;
     if (rc == 0)
         rc = parse_pass(&parser, err);

@@ -1,7 +1,8 @@
 /*
  * The command line: one table of options gives parsing, --help, completion and the option
  * part of the man page. A value comes from the command line, else from -o name=value,
- * else from KITFS_NAME in the environment, else from the table.
+ * else from KITFS_NAME in the environment, else from the table; a list comes from one of
+ * these, too.
  */
 #ifndef KF_TOOLS_OPTIONS_H
 #define KF_TOOLS_OPTIONS_H
@@ -17,6 +18,7 @@
 struct kf_err;
 
 #define KF_ARGS_LIMIT 16u
+#define KF_OPTION_LIMIT 128u
 
 /* An amount of disk: bytes, or a percentage of the file system; 0 is none given. */
 struct kf_space {
@@ -95,6 +97,10 @@ struct kf_options {
 
     const char *args[KF_ARGS_LIMIT]; /* what is no option; borrowed from argv */
     size_t arg_count;
+
+    /* the parser's own: where values come from now, and where each list came from */
+    unsigned char source;
+    unsigned char list_sources[KF_OPTION_LIMIT];
 };
 
 enum kf_verb_bit {

@@ -69,6 +69,31 @@ Test(options, the_command_line_wins_over_o_and_o_over_the_environment)
     kf_options_fini(&o);
 }
 
+/* Values of one source make a list; those of another take its place. */
+Test(options, lists_come_from_one_source)
+{
+    struct kf_options options;
+
+    setenv("KITFS_FILTER", "docs", 1);
+    cr_assert_eq(PARSE(&options, KF_V_MOUNT, "a"), 0);
+    cr_assert_eq(options.filters.count, 1);
+    cr_assert_str_eq(options.filters.items[0], "docs");
+    kf_options_fini(&options);
+    cr_assert_eq(PARSE(&options, KF_V_MOUNT, "-o", "filter=code,filter=model:m", "a"), 0);
+    cr_assert_eq(options.filters.count, 2);
+    cr_assert_str_eq(options.filters.items[0], "code");
+    cr_assert_str_eq(options.filters.items[1], "model:m");
+    kf_options_fini(&options);
+    cr_assert_eq(PARSE(&options, KF_V_MOUNT, "--filter", "model", "-o", "filter=code",
+                       "--filter=x,y"),
+                 0);
+    cr_assert_eq(options.filters.count, 2);
+    cr_assert_str_eq(options.filters.items[0], "model");
+    cr_assert_str_eq(options.filters.items[1], "x,y");
+    kf_options_fini(&options);
+    unsetenv("KITFS_FILTER");
+}
+
 Test(options, options_of_mount_8_are_passed_over)
 {
     struct kf_options o;
