@@ -3,6 +3,7 @@
  * kit's structs gave.
  */
 #include <criterion/criterion.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -83,6 +84,31 @@ Test(emit, kitfiles_of_kit)
         load_kit_file(&config, TEST_DATA "/kits/kit-1.15/store/blobs/sha256", rows[i][1]);
         expect((const char *)config.data, (const char *)yaml.data);
     }
+}
+
+/* A config and what yaml.v3 gave for it, a line each: borders of numbers (exponents of
+ * Go's %g, 2 to the 53, the least and the largest, -0), words that YAML 1.1 or 1.2 reads
+ * as something else (truths, null, numbers of every base, base 60, dates), indicators,
+ * spaces, line breaks of every kind and what cannot be printed, each as a value, a key
+ * and in brackets; then values at random, nested. */
+Test(emit, table_of_yaml_v3)
+{
+    kf_auto(kf_buf_fini) struct kf_buf rows;
+    size_t count = 0;
+    char *line, *rest;
+
+    load_kit_file(&rows, TEST_KITFILES, "emit.jsonl");
+    rest = (char *)rows.data;
+    while ((line = strsep(&rest, "\n")) && *line) {
+        json_t *row = json_loads(line, 0, NULL);
+
+        cr_assert_eq(json_array_size(row), 2, "%s", line);
+        expect(json_string_value(json_array_get(row, 0)),
+               json_string_value(json_array_get(row, 1)));
+        json_decref(row);
+        count++;
+    }
+    cr_assert_eq(count, 751);
 }
 
 /* --- structs --- */
