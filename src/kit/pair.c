@@ -15,6 +15,7 @@
 #include "oci/file_metadata.h"
 #include "oci/manifest.h"
 
+#define EQUAL_LIMIT 64u /* layers of equal bytes that are looked through for a path */
 #define SUBTYPE_ANNOTATION "ml.kitops.modelkit.layer-subtype"
 
 struct pairing {
@@ -145,14 +146,16 @@ static bool needs_layer(const struct kf_entry *entry)
 /* ---- by digest ---- */
 
 /* The unused layer of an entry's digest that has its path, else the first one from
- * `expected` on, where kit puts it; layer_count when there is none. */
+ * `expected` on, where kit puts it; layer_count when there is none. However many a
+ * stranger makes equal, only some are looked through. */
 static size_t find_layer(const struct pairing *pairing, const struct kf_entry *entry,
                          size_t expected)
 {
     kf_auto(kf_free) char *clean = kf_path_clean(entry->path ? entry->path : "");
     size_t count = pairing->manifest->layer_count, found = count;
+    unsigned equal = 0;
 
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && equal < EQUAL_LIMIT; i++) {
         size_t at = (expected + i) % count;
         const struct kf_desc *desc = &pairing->manifest->layers[at];
         const char *path;
@@ -162,7 +165,7 @@ static size_t find_layer(const struct pairing *pairing, const struct kf_entry *e
         path = kf_layer_path(desc);
         if (!path || !clean || strcmp(path, clean) == 0)
             return at;
-        if (found == count)
+        if (equal++ == 0)
             found = at;
     }
     return found;

@@ -171,6 +171,32 @@ case_index_by_label() {
     grep -q labels_ignored "$TMP/warned" || fail "no warning"
 }
 
+# Layers that nobody has are skipped with one warning, though roots are fetched early.
+case_unknown_layers() {
+    serve_packed
+    python3 - "$TMP/layout" <<'END'
+import hashlib, json, pathlib, sys
+layout = pathlib.Path(sys.argv[1])
+index = json.loads((layout / "index.json").read_text())
+row = index["manifests"][0]
+manifest = json.loads((layout / "blobs/sha256" / row["digest"][7:]).read_text())
+for kind in ("application/x-new", "application/vnd.kitops.modelkit.docs.v1.tar"):
+    manifest["layers"].append({"mediaType": kind, "size": 5,
+                               "digest": "sha256:" + hashlib.sha256(kind.encode()).hexdigest()})
+data = json.dumps(manifest).encode()
+row["digest"], row["size"] = "sha256:" + hashlib.sha256(data).hexdigest(), len(data)
+(layout / "blobs/sha256" / row["digest"][7:]).write_bytes(data)
+(layout / "index.json").write_text(json.dumps(index))
+END
+    registry_stop
+    registry_start --layout "kit=$TMP/layout"
+    KIT=$REG/kit:v1
+    ls_new >"$TMP/listed" 2>"$TMP/warned"
+    equal "$(wc -l <"$TMP/listed")" 7 "names"
+    equal "$(wc -l <"$TMP/warned")" 1 "lines of warning"
+    grep -q 'event=layers_left_out count=2 .*application/x-new' "$TMP/warned" || fail "which"
+}
+
 # Names are relative to the parent of the entry's path, "." gives full names.
 case_kit_of_before_0_5() {
     mkdir -p "$TMP/context/src/lib" "$TMP/context/data/train" "$TMP/context/models"

@@ -88,7 +88,7 @@ static void parse(struct world *world, const struct layer *layers, const char *c
 {
     struct kf_buf json;
 
-    kf_buf_init(&json, 65536);
+    kf_buf_init(&json, 1u << 20);
     add(&json, "{\"schemaVersion\":2,\"config\":{\"digest\":\"$0\",\"size\":2},"
                "\"layers\":[");
     for (size_t i = 0; layers[i].digit; i++) {
@@ -222,6 +222,35 @@ Test(pair_entries, equal_bytes)
     expect(b_a, two, NULL, "docs:1=a docs:1=b");
     expect(LAYERS(TAR("docs", '1'), TAR("docs", '1')), two, NULL, "docs:1 docs:1");
     expect_refused(a, two, "no layer for docs 'b'");
+}
+
+/* Of very many layers of equal bytes only some are looked through: in time, and by order.
+ */
+Test(pair_entries, very_many_of_equal_bytes)
+{
+    enum { COUNT = 2000 };
+    static struct layer layers[COUNT + 1];
+    static char names[COUNT][8];
+    struct kf_buf config;
+    struct world world;
+
+    kf_buf_init(&config, 1u << 20);
+    cr_assert_eq(kf_buf_append_text(&config, "{\"docs\":[", NULL), 0);
+    for (unsigned i = 0; i < COUNT; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "a%u", i);
+        layers[i] = (struct layer){KIT "docs.v1.raw", '1', {PATH, names[i]}};
+        cr_assert_eq(kf_buf_printf(&config, NULL,
+                                   "%s{\"path\":\"b%u\",\"digest\":\"$1\"}", i ? "," : "",
+                                   i),
+                     0);
+    }
+    cr_assert_eq(kf_buf_append_text(&config, "]}", NULL), 0);
+    cr_assert_eq(pair(&world, layers, (const char *)config.data, NULL, false), 0);
+    cr_assert_eq(world.count, COUNT);
+    for (unsigned i = 0; i < COUNT; i++)
+        cr_assert_str_eq(world.pairs[i].raw_path, names[i]);
+    unpair(&world);
+    kf_buf_fini(&config);
 }
 
 Test(pair_entries, layers_that_nobody_has)

@@ -211,6 +211,63 @@ Test(selection, kit_of_before_0_5)
     world_end(&world);
 }
 
+/* With fields of that time, one of which is gone; the file is as kit of today writes it.
+ */
+Test(selection, kitfile_of_before_0_5)
+{
+    static const char kitfile[] =
+        "manifestVersion: v1.0.0\n"
+        "package:\n"
+        "  name: FlightSatML\n"
+        "  description: Flight satisfaction and trait analysis model using Kaggle data\n"
+        "  authors: [Jozu]\n"
+        "model:\n"
+        "  name: FlightSat\n"
+        "  path: ./model.joblib\n"
+        "  license: Apache-2.0\n"
+        "  framework: joblib\n"
+        "  version: 1.0.0\n"
+        "  description: Flight satisfaction and trait analysis model using Scikit-learn\n"
+        "code:\n"
+        "  - path: ./notebooks\n"
+        "    description: Jupyter notebook with model training code in Python\n"
+        "datasets:\n"
+        "  - name: training data\n"
+        "    path: ./data/train.csv\n"
+        "    description: Flight traits and traveller satisfaction training data\n";
+    struct world world;
+    char layers[2048];
+
+    world_begin(&world);
+    (void)snprintf(
+        layers, sizeof(layers), "[%s,%s,%s]",
+        layout_file_layer(&world.layout, TAR_TYPE("model"), "model.joblib", "weights"),
+        layout_file_layer(&world.layout, TAR_TYPE("code"), "notebooks/a.ipynb", "{}"),
+        layout_file_layer(&world.layout, TAR_TYPE("dataset"), "train.csv", "1,2"));
+    tag_kit(
+        &world,
+        "{\"manifestVersion\":\"v1.0.0\",\"package\":{\"authors\":[\"Jozu\"],"
+        "\"description\":\"Flight satisfaction and trait analysis model using Kaggle "
+        "data\",\"name\":\"FlightSatML\"},\"code\":[{\"description\":\"Jupyter "
+        "notebook with model training code in Python\",\"path\":\"./notebooks\"}],"
+        "\"datasets\":[{\"description\":\"Flight traits and traveller satisfaction "
+        "training data\",\"name\":\"training data\",\"path\":\"./data/train.csv\","
+        "\"preprocessing\":\"none\"}],\"model\":{\"description\":\"Flight satisfaction "
+        "and trait analysis model using Scikit-learn\",\"framework\":\"joblib\","
+        "\"license\":\"Apache-2.0\",\"name\":\"FlightSat\",\"path\":"
+        "\"./model.joblib\",\"version\":\"1.0.0\"}}",
+        layers);
+    world_expect_open(&world);
+    expect_names(&world, "Kitfile data model.joblib notebooks data/train.csv "
+                         "notebooks/a.ipynb ");
+    expect_content(&world, "data/train.csv", "1,2");
+    expect_content(&world, "model.joblib", "weights");
+    cr_assert_str_eq(
+        kf_kit_bytes(world.kit, kf_tree_find(kf_kit_tree(world.kit), "Kitfile")),
+        kitfile);
+    world_end(&world);
+}
+
 Test(selection, kit_of_before_0_5_that_leads_out)
 {
     struct world world;
