@@ -188,6 +188,30 @@ case_mount_a_chain_of_two_registries() {
     equal "$(requests from="$first" path=/v2/middle/blobs/)" 1 "the middle's config alone"
 }
 
+# A filter counts for what is referred to as for the kit itself; what it leaves out is not
+# followed.
+case_filters() {
+    serve_chain
+    local first first2
+    first=$(control mark)
+    first2=$(python3 "$rig/ctl.py" "$CONTROL2" mark)
+    equal "$(kit ls -R --plain-http --filter code "$REG/adapter:v1" | tr '\n' ' ')" \
+        "docs/ docs/notes " "the code"
+    equal "$(requests from="$first" path=/v2/middle/)" 0 "requests for the middle"
+    equal "$(second from="$first2")" 0 "requests for the base"
+    first=$(control mark)
+    equal "$(kit ls -R --plain-http --filter model "$REG/adapter:v1" | tr '\n' ' ')" \
+        "model/ model/sub/ model/sub/deep model/w.bin tokenizer.json " "the model"
+    equal "$(requests from="$first" path=/v2/adapter/blobs/)" 0 "blobs of the adapter"
+    equal "$(kit ls -R --plain-http --filter model:tokenizer.json "$REG/adapter:v1")" \
+        tokenizer.json "a part by its path"
+    equal "$(kit ls -R --plain-http --filter datasets,docs "$REG/adapter:v1" 2>&1)" \
+        "[WARN ] Nothing in it matches the filter" "of a parent only the model counts"
+    mount_kit "$REG/adapter:v1" --filter model --subdir model
+    equal "$(names_in "$MNT")" "sub/deep w.bin " "a folder of the base as the root"
+    umount_kit
+}
+
 case_ls_cat_and_inspect() {
     serve_chain
     equal "$(kit ls -R --plain-http "$REG/adapter:v1" | tr '\n' ' ')" \
@@ -328,6 +352,10 @@ EOF
     kit ls -R --plain-http "$REG/set:v1" >"$TMP/listed" 2>"$TMP/stderr"
     equal "$(tr '\n' ' ' <"$TMP/listed")" "Kitfile ours.csv " "without the option"
     equal "$(grep -c 'datasets_left_out.*--include-remote' "$TMP/stderr")" 1 "warnings"
+    equal "$(kit ls -R --plain-http --filter datasets:ours "$REG/set:v1" 2>&1)" ours.csv \
+        "by a filter, without a warning"
+    equal "$(kit ls -R --plain-http --include-remote --filter datasets:ours "$REG/set:v1" 2>&1)" \
+        ours.csv "by a filter, with the option"
     equal "$(requests from="$first" path=/base/)" 0 "requests for the other kit"
     kit ls -R --plain-http --include-remote "$REG/set:v1" >"$TMP/listed" 2>"$TMP/stderr"
     equal "$(tr '\n' ' ' <"$TMP/listed")" \
