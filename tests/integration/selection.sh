@@ -101,6 +101,21 @@ kit_verify_quiet() {
     kit verify --plain-http "$KIT" >"$TMP/problems"
 }
 
+# As kit unpack, with its letters; nothing is asked for of the rest.
+case_unpack() {
+    serve_packed
+    kit unpack --plain-http --cache-dir "$TMP/new" "$KIT" -d "$TMP/out" -f docs -f kitfile
+    equal "$(cd "$TMP/out" && find . -type f | sort | tr '\n' ' ')" \
+        "./Kitfile ./docs/README.md ./docs/deep/er " "files"
+    equal "$(requests "path=$MODEL")" 0 "requests for the model"
+    kit unpack --plain-http "$KIT" -d "$TMP/out" --filter model:weights
+    cmp "$TMP/out/model/w.bin" "$TMP/source/model/w.bin"
+    refused "invalid filter type 'all'" kit unpack "$KIT" -d "$TMP/out2" -f all
+    kit unpack --plain-http "$KIT" -d "$TMP/out2" -f docs:none 2>"$TMP/warned"
+    equal "$(grep -c "Nothing in it matches the filter" "$TMP/warned")" 1 "warnings"
+    equal "$(find "$TMP/out2" -type f)" "" "files of nothing"
+}
+
 case_subdir() {
     serve_packed
     mount_kit "$KIT" --subdir ./docs/
@@ -162,6 +177,8 @@ case_index_by_label() {
     kit info --plain-http --label bits=8 "$KIT" | grep -q 'name: eight' || fail "info"
     kit inspect --plain-http --label bits=8 "$KIT" | grep -q '"eight"' || fail "inspect"
     kit verify --plain-http --label bits=8 "$KIT" >"$TMP/verified"
+    kit unpack --plain-http -q -l bits=4 "$KIT" -d "$TMP/out"
+    equal "$(ls "$TMP/out" | tr '\n' ' ')" "Kitfile four.bin " "unpack"
     refused 'index of 2 kits; choose with --label, or by digest: q4 \(bits=4, quantization=q4\)' \
         kit ls --plain-http "$KIT"
     refused 'no entry of the index has these labels; it has: q4 .*; q8 ' \
