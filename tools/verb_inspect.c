@@ -126,6 +126,13 @@ static int print_kit(const struct kf_options *options, struct kf_workq *workq,
 
 /* ---- layers ---- */
 
+static const char *const access_texts[] = {
+    [KF_ACCESS_TOC] = "chunks, each checked",
+    [KF_ACCESS_FOUND_TOC] = "chunks, each checked by a table without annotation",
+    [KF_ACCESS_FRAMES] = "frames, checked when all is local",
+    [KF_ACCESS_RANGES] = "ranges, checked when all is local",
+};
+
 static void print_layers(struct kf_kit *kit)
 {
     printf("%-9s %-9s %11s %9s %9s  %s\n", "KIND", "FORM", "SIZE", "FILES", "CHUNKS",
@@ -145,8 +152,8 @@ static void print_layers(struct kf_kit *kit)
                            toc->chunk_count); /* fits */
         printf("%-9s %-9s %11s %9" PRIu32 " %9s  %s%s%s\n", layer->kind, layer->form,
                kf_format_size(layer->size, size), files, chunks,
-               toc ? "chunks, each checked" : "ranges, checked when all is local",
-               is_own ? "" : ", from ", is_own ? "" : layer->kit);
+               access_texts[kf_layer_access(layer->layer)], is_own ? "" : ", from ",
+               is_own ? "" : layer->kit);
     }
 }
 

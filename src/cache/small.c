@@ -18,9 +18,8 @@ static const char trailer_magic[8] = {'K', 'I', 'T', 'F', 'S', 'S', 'M', 'L'};
 #define TRAILER_SIZE (sizeof(trailer_magic) + KF_SHA256_SIZE)
 
 static const char *const folders[] = {
-    [KF_SMALL_BLOB] = "small/blob",
-    [KF_SMALL_TABLE] = "small/table",
-    [KF_SMALL_TOC] = "small/toc",
+    [KF_SMALL_BLOB] = "small/blob", [KF_SMALL_TABLE] = "small/table",
+    [KF_SMALL_TOC] = "small/toc",   [KF_SMALL_SEEK] = "small/seek",
     [KF_SMALL_TAG] = "small/tag",
 };
 

@@ -64,6 +64,7 @@ enum kf_small {
     KF_SMALL_BLOB,  /* manifests and configs: key = their digest */
     KF_SMALL_TABLE, /* file tables: key = layer digest */
     KF_SMALL_TOC,   /* roots of tables of contents, or all of them: key = root digest */
+    KF_SMALL_SEEK,  /* what a blob's seek table says: key = layer digest */
     KF_SMALL_TAG,   /* last digest of a tag: key = digest of "registry/repository:tag" */
 };
 int kf_store_load(struct kf_store *store, enum kf_small kind, const struct kf_digest *key,

@@ -42,6 +42,8 @@ static int describe_raw(struct kf_layer_spec *spec, const struct kf_desc *desc,
         return kf_fail_wrap(err, "file '%s'", spec->raw_path);
     spec->raw_mode = file.mode;
     spec->raw_mtime = file.mtime;
+    spec->has_raw_size = file.has_size;
+    spec->raw_size = file.size;
     return 0;
 }
 

@@ -115,7 +115,7 @@ static int add_pair(struct pairing *pairing, size_t layer, const char *kind,
     *pair = (struct kf_pair){.desc = desc, .media = media, .kind = kind};
     if (take_toc(pairing, pair, err) != 0)
         return kf_fail_wrap(err, "layer '%s' (%s)", digest, kind);
-    if (media.compression != KF_COMPRESSION_NONE && !pair->has_toc)
+    if (media.compression == KF_COMPRESSION_GZIP && !pair->has_toc)
         return kf_fail(err, KF_E_UNSUPPORTED,
                        "layer '%s' (%s): form '%s' without a table of contents is not "
                        "supported yet",

@@ -51,11 +51,11 @@ struct kf_pair_from {
 };
 
 /* The pairs that are wanted, yours to free; what of others is odd does not matter.
- * KF_E_UNSUPPORTED for what cannot be mounted so far, named: compressed layers without a
- * TOC. KF_E_MALFORMED for an entry whose layer is not there,
- * a Kitfile of which some entries have digests, layers that are more than their entries,
- * and a TOC annotation that is none. A TOC layer that is not there, or a later version of
- * the annotation, counts as no TOC, which is logged; so are layers left out, in one line.
+ * KF_E_UNSUPPORTED for what cannot be mounted so far, named: gzip layers. KF_E_MALFORMED
+ * for an entry whose layer is not there, a Kitfile of which some entries have digests,
+ * layers that are more than their entries, and a TOC annotation that is none. A TOC layer
+ * that is not there, or a later version of the annotation, counts as no TOC, which is
+ * logged; so are layers left out, in one line.
  */
 int kf_pair_layers(struct kf_pair **ret, size_t *ret_count,
                    const struct kf_pair_from *from, struct kf_err *err);

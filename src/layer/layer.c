@@ -1,6 +1,7 @@
 #include "layer/layer.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,11 @@
 #include "base/mem.h"
 #include "base/source.h"
 #include "cache/store.h"
+#include "fetch/queue.h"
+#include "layer/frames.h"
 #include "layer/layer_state.h"
 #include "layer/map_load.h"
+#include "layer/seek_find.h"
 #include "layer/tar_walk.h"
 
 /* Above what the largest table needs: 2^22 records and 1 GiB of names. */
@@ -73,6 +77,10 @@ static int make_raw_table(struct kf_layer *layer, const struct kf_layer_spec *sp
     size_t length = strlen(path);
 
     layer->table.stream_size = entry.size;
+    if (spec->has_raw_size && spec->raw_size != entry.size)
+        return kf_fail(err, KF_E_MALFORMED,
+                       "the file has %" PRIu64 " bytes, and its metadata says %" PRIu64,
+                       entry.size, spec->raw_size);
     if (kf_name_check(&path, &length, err) != 0)
         return -1;
     if (length == 0)
@@ -127,14 +135,14 @@ static int table_of_toc(struct kf_layer *layer, const struct kf_layer_spec *spec
 }
 
 static int check_carrier(const struct kf_layer *layer, const struct kf_layer_spec *spec,
-                         struct kf_err *err)
+                         const struct kf_toc_link *link, struct kf_err *err)
 {
     bool packed = spec->packing == KF_LAYER_ZSTD && spec->is_tar;
     enum kf_toc_carrier expected = packed         ? KF_CARRIER_TAR_ZSTD
                                    : spec->is_tar ? KF_CARRIER_TAR
                                                   : KF_CARRIER_RAW;
 
-    if (layer->toc.toc.carrier != expected || spec->toc->embedded != packed)
+    if (layer->toc.toc.carrier != expected || link->embedded != packed)
         return kf_fail(err, KF_E_MALFORMED,
                        "its table of contents is that of another kind of layer");
     return 0;
@@ -142,56 +150,125 @@ static int check_carrier(const struct kf_layer *layer, const struct kf_layer_spe
 
 /* 1: it counts as none. */
 static int open_toc(struct kf_layer *layer, const struct kf_layer_spec *spec,
-                    struct kf_err *err)
+                    const struct kf_toc_from *from, struct kf_err *err)
 {
-    const struct kf_toc_from from = {
-        .link = spec->toc,
-        .source = spec->toc_source ? spec->toc_source : layer->source,
-        .blob_size = kf_source_size(layer->source),
-        .store = layer->store,
-        .fetch = layer->fetch,
-        .timeout_ns = spec->timeout_ns,
-    };
     struct kf_err why;
-    int rc = kf_toc_open(&layer->toc, &from, &why);
+    int rc = kf_toc_open(&layer->toc, from, &why);
 
     if (rc > 0)
         kf_log(KF_LOG_WARN, "layer", "event=toc_left_out layer=%s why=\"%s\"",
-               layer->source->name, why.message);
+               layer->blob->name, why.message);
     if (rc < 0 && err)
         *err = why;
     if (rc != 0)
         return rc;
     layer->has_toc = true;
-    layer->toc_area = spec->toc->area_length;
-    layer->root_digest = spec->toc->root_digest;
-    if (check_carrier(layer, spec, err) != 0 || table_of_toc(layer, spec, err) != 0 ||
-        lay_out_rest(layer, err) != 0)
+    layer->toc_area = from->link->area_length;
+    layer->root_digest = from->link->root_digest;
+    if (check_carrier(layer, spec, from->link, err) != 0 ||
+        table_of_toc(layer, spec, err) != 0 || lay_out_rest(layer, err) != 0)
         return -1;
+    return 0;
+}
+
+static struct kf_toc_from toc_from(const struct kf_layer *layer,
+                                   const struct kf_layer_spec *spec)
+{
+    return (struct kf_toc_from){
+        .link = spec->toc,
+        .source = spec->toc_source ? spec->toc_source : layer->blob,
+        .blob_size = kf_source_size(layer->blob),
+        .store = layer->store,
+        .fetch = layer->fetch,
+        .timeout_ns = spec->timeout_ns,
+    };
+}
+
+static int open_found_toc(struct kf_layer *layer, const struct kf_layer_spec *spec,
+                          const struct kf_seek_found *found, struct kf_err *err)
+{
+    struct kf_toc_from from = toc_from(layer, spec);
+
+    from.link = &found->toc;
+    from.source = layer->blob;
+    from.area = found->area;
+    from.area_length = found->area_length;
+    layer->toc_found = true;
+    return open_toc(layer, spec, &from, err);
+}
+
+/* docs/formats/layer.md section 8. 1: `layer->source` is the decoded stream now, which is
+ * read as a plain layer is. */
+static int open_frames(struct kf_layer *layer, struct kf_seek_found *found,
+                       struct kf_err *err)
+{
+    struct kf_source *source;
+    int rc = 1;
+
+    if (found->table)
+        rc = kf_frames_open(&source, layer->blob, kf_fetch_workq(layer->fetch),
+                            found->table, found->length, err);
+    if (rc < 0)
+        return -1;
+    if (rc > 0)
+        return kf_fail(err, KF_E_UNSUPPORTED,
+                       "compressed and without a table of contents: not supported yet");
+    found->table = NULL; /* the source's now */
+    kf_source_close(layer->source);
+    layer->source = source;
+    return 1;
+}
+
+/* 0: the table is made, by a TOC. */
+static int open_zstd(struct kf_layer *layer, const struct kf_layer_spec *spec,
+                     struct kf_err *err)
+{
+    const struct kf_seek_from from = {
+        .source = layer->blob,
+        .digest = &layer->digest,
+        .is_tar = spec->is_tar,
+        .store = layer->store,
+        .timeout_ns = spec->timeout_ns,
+    };
+    struct kf_seek_found found;
+    int rc = 1;
+
+    if (kf_seek_find(&found, &from, err) != 0)
+        return -1;
+    if (found.has_toc && !spec->toc)
+        rc = open_found_toc(layer, spec, &found, err);
+    if (rc > 0)
+        rc = open_frames(layer, &found, err);
+    kf_seek_found_fini(&found);
+    return rc;
+}
+
+static int make_plain_table(struct kf_layer *layer, const struct kf_layer_spec *spec,
+                            struct kf_err *err)
+{
+    if (!spec->is_tar)
+        return make_raw_table(layer, spec, err);
+    if (load_table(layer) == 0)
+        return 0;
+    if (kf_tar_walk(&layer->table, layer->source, spec->timeout_ns, err) != 0)
+        return -1;
+    save_table(layer);
     return 0;
 }
 
 static int make_table(struct kf_layer *layer, const struct kf_layer_spec *spec,
                       struct kf_err *err)
 {
+    const struct kf_toc_from from = toc_from(layer, spec);
     char text[KF_DIGEST_TEXT_SIZE];
-    int rc;
+    int rc = spec->toc ? open_toc(layer, spec, &from, err) : 1;
 
-    if (spec->toc && (rc = open_toc(layer, spec, err)) <= 0) {
-        if (rc == 0)
-            return 0;
-    } else if (spec->packing != KF_LAYER_PLAIN) {
-        rc = kf_fail(err, KF_E_UNSUPPORTED,
-                     "compressed and without a table of contents: not supported yet");
-    } else if (!spec->is_tar) {
-        rc = make_raw_table(layer, spec, err);
-    } else {
-        if (load_table(layer) == 0)
-            return 0;
-        rc = kf_tar_walk(&layer->table, layer->source, spec->timeout_ns, err);
-        if (rc == 0)
-            save_table(layer);
-    }
+    if (rc > 0 && spec->packing == KF_LAYER_ZSTD)
+        rc = open_zstd(layer, spec, err);
+    else if (rc > 0 && spec->packing == KF_LAYER_GZIP)
+        rc = kf_fail(err, KF_E_UNSUPPORTED, "gzip: not supported yet");
+    if (rc > 0)
+        rc = make_plain_table(layer, spec, err);
     if (rc != 0)
         return kf_fail_wrap(err, "layer '%s'", kf_digest_format(&layer->digest, text));
     return 0;
@@ -207,6 +284,7 @@ int kf_layer_open(struct kf_layer **ret, const struct kf_layer_spec *spec,
         return kf_fail(err, KF_E_NOMEM, "no memory for a layer");
     }
     layer->digest = spec->digest;
+    layer->blob = kf_source_ref(spec->source);
     layer->source = kf_source_ref(spec->source);
     layer->is_tar = spec->is_tar;
     layer->packing = spec->packing;
@@ -238,6 +316,7 @@ void kf_layer_close(struct kf_layer *layer)
     free(layer->files);
     kf_table_fini(&layer->table);
     kf_source_close(layer->source);
+    kf_source_close(layer->blob);
     (void)pthread_mutex_destroy(&layer->lock); /* nobody is left to hold it */
     free(layer);
 }
@@ -255,6 +334,13 @@ const struct kf_digest *kf_layer_digest(const struct kf_layer *layer)
 struct kf_source *kf_layer_plain_blob(const struct kf_layer *layer)
 {
     return layer->packing == KF_LAYER_PLAIN && !layer->has_toc ? layer->source : NULL;
+}
+
+enum kf_layer_access kf_layer_access(const struct kf_layer *layer)
+{
+    if (layer->has_toc)
+        return layer->toc_found ? KF_ACCESS_FOUND_TOC : KF_ACCESS_TOC;
+    return layer->source == layer->blob ? KF_ACCESS_RANGES : KF_ACCESS_FRAMES;
 }
 
 const struct kf_toc *kf_layer_toc(const struct kf_layer *layer)

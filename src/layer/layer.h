@@ -3,7 +3,8 @@
  * and the fetch queue. Locks itself; its table is immutable.
  *
  * A layer with a table of contents (docs/formats/layer.md) is read by its chunks, each
- * checked; a plain tar or raw layer without one by ranges: the blob is the stream.
+ * checked; a plain tar or raw layer without one by ranges: the blob is the stream; a
+ * zstd layer that others made, if it has a seek table, by its frames.
  *
  * Files of 16 MiB or more are objects of their own; all else of the layer (headers,
  * smaller files) is one object, the remainder.
@@ -42,6 +43,8 @@ struct kf_layer_spec {
     const char *raw_path; /* raw only: its name ... */
     uint16_t raw_mode;    /* ... and attributes */
     int64_t raw_mtime;
+    bool has_raw_size;
+    uint64_t raw_size;             /* what its file must have, when that is known */
     const struct kf_toc_link *toc; /* NULL: none */
     struct kf_source *toc_source;  /* the blob with the TOC, when it is another one */
     struct kf_store *store;        /* borrowed; may be NULL */
@@ -52,7 +55,8 @@ struct kf_layer_spec {
 /* Blocking: the root of the TOC, or else the table from the store, or else a walk over
  * the tar headers in windows of 64 to 256 KiB, which is saved. A table that is damaged or
  * that cannot be saved costs a walk. A TOC of a future version, or whose blob is nowhere
- * to be found, counts as none, which is logged. */
+ * to be found, counts as none, which is logged. In a zstd layer of several frames a TOC
+ * is looked for also without a link to it. */
 int kf_layer_open(struct kf_layer **ret, const struct kf_layer_spec *spec,
                   struct kf_err *err);
 void kf_layer_close(struct kf_layer *layer); /* files must be put; NULL is fine */
@@ -69,6 +73,15 @@ void kf_layer_check(struct kf_layer *layer);
 /* The blob of a plain layer without a TOC: the unpacked stream, byte for byte. Borrowed;
  * NULL for other layers. */
 struct kf_source *kf_layer_plain_blob(const struct kf_layer *layer);
+
+/* How its bytes are found and checked. */
+enum kf_layer_access {
+    KF_ACCESS_TOC,
+    KF_ACCESS_FOUND_TOC, /* no annotation leads to it: trusted as what has no TOC */
+    KF_ACCESS_FRAMES,    /* by a seek table */
+    KF_ACCESS_RANGES,
+};
+enum kf_layer_access kf_layer_access(const struct kf_layer *layer);
 
 /* The TOC, or NULL; borrowed. */
 const struct kf_toc *kf_layer_toc(const struct kf_layer *layer);

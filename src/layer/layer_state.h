@@ -22,13 +22,15 @@ struct kf_store;
 
 struct kf_layer {
     struct kf_digest digest;
-    struct kf_source *source;
+    struct kf_source *blob;
+    struct kf_source *source; /* of chunks: the blob, or the stream that it unpacks to */
     struct kf_store *store;
     struct kf_fetch *fetch;
     struct kf_table table;
     bool is_tar;
     enum kf_layer_packing packing;
     bool has_toc;
+    bool toc_found;    /* no annotation led to it */
     uint64_t toc_area; /* bytes of its area */
     struct kf_digest root_digest;
     struct kf_opened_toc toc;

@@ -10,6 +10,8 @@
 #define SKIPPABLE_MAGIC UINT32_C(0x184D2A5E)
 #define SEEKABLE_MAGIC UINT32_C(0x8F92EAB1)
 #define FRAME_HEADER 8u
+#define ENTRY 8u
+#define CHECKED_ENTRY 12u
 #define CHECKSUM_FLAG 0x80u
 #define RESERVED_FLAGS 0x7cu
 
@@ -20,7 +22,7 @@ static int bad(struct kf_err *err, const char *what)
 
 static uint64_t table_size(uint32_t frames, uint8_t descriptor)
 {
-    uint64_t entry = (descriptor & CHECKSUM_FLAG) != 0 ? 12 : 8;
+    uint64_t entry = (descriptor & CHECKSUM_FLAG) != 0 ? CHECKED_ENTRY : ENTRY;
 
     return FRAME_HEADER + entry * frames + KF_SEEKTAB_FOOTER;
 }
@@ -35,38 +37,59 @@ uint64_t kf_seektab_size(const uint8_t footer[KF_SEEKTAB_FOOTER])
     return table_size(frames, footer[4]);
 }
 
-int kf_seektab_decode(const void *data, size_t length, uint64_t file_size,
-                      struct kf_seek_entry **ret, uint32_t *ret_count, struct kf_err *err)
+int kf_seektab_view(struct kf_seek_view *ret, const void *data, size_t length,
+                    uint64_t file_size, struct kf_err *err)
 {
     const uint8_t *p = data;
-    uint32_t frames;
-    size_t step;
+    struct kf_seek_view view;
     uint64_t sum = 0;
-    struct kf_seek_entry *entries;
 
     if (length < FRAME_HEADER + KF_SEEKTAB_FOOTER || length > file_size ||
         kf_seektab_size(p + length - KF_SEEKTAB_FOOTER) != length)
         return bad(err, "its length");
     if (kf_le32(p) != SKIPPABLE_MAGIC || kf_le32(p + 4) != length - FRAME_HEADER)
         return bad(err, "its frame");
-    frames = kf_le32(p + length - KF_SEEKTAB_FOOTER);
-    step = (p[length - 5] & CHECKSUM_FLAG) != 0 ? 12 : 8;
-    entries = malloc(((size_t)frames + 1) * sizeof(*entries));
+    view.entries = p + FRAME_HEADER;
+    view.count = kf_le32(p + length - KF_SEEKTAB_FOOTER);
+    view.step = (p[length - 5] & CHECKSUM_FLAG) != 0 ? CHECKED_ENTRY : ENTRY;
+    for (uint32_t i = 0; i < view.count; i++)
+        sum += kf_seek_view_at(&view, i).stored_length;
+    if (sum != file_size - length)
+        return bad(err, "its sizes do not add up to the file");
+    *ret = view;
+    return 0;
+}
+
+struct kf_seek_entry kf_seek_view_at(const struct kf_seek_view *view, uint32_t index)
+{
+    const uint8_t *entry = view->entries + (size_t)index * view->step;
+
+    return (struct kf_seek_entry){kf_le32(entry), kf_le32(entry + 4)};
+}
+
+bool kf_seek_view_checksum(const struct kf_seek_view *view, uint32_t index, uint32_t *ret)
+{
+    if (view->step != CHECKED_ENTRY)
+        return false;
+    *ret = kf_le32(view->entries + (size_t)index * view->step + ENTRY);
+    return true;
+}
+
+int kf_seektab_decode(const void *data, size_t length, uint64_t file_size,
+                      struct kf_seek_entry **ret, uint32_t *ret_count, struct kf_err *err)
+{
+    struct kf_seek_view view;
+    struct kf_seek_entry *entries;
+
+    if (kf_seektab_view(&view, data, length, file_size, err) != 0)
+        return -1;
+    entries = malloc(((size_t)view.count + 1) * sizeof(*entries));
     if (!entries)
         return kf_fail(err, KF_E_NOMEM, "no memory for a seek table");
-    for (uint32_t i = 0; i < frames; i++) {
-        const uint8_t *entry = p + FRAME_HEADER + i * step;
-
-        entries[i].stored_length = kf_le32(entry);
-        entries[i].length = kf_le32(entry + 4);
-        sum += entries[i].stored_length;
-    }
-    if (sum != file_size - length) {
-        free(entries);
-        return bad(err, "its sizes do not add up to the file");
-    }
+    for (uint32_t i = 0; i < view.count; i++)
+        entries[i] = kf_seek_view_at(&view, i);
     *ret = entries;
-    *ret_count = frames;
+    *ret_count = view.count;
     return 0;
 }
 
@@ -82,7 +105,7 @@ int kf_seektab_encode(const struct kf_seek_entry *entries, uint32_t count,
     if (kf_buf_append(ret, header, sizeof(header), err) != 0)
         return -1;
     for (uint32_t i = 0; i < count; i++) {
-        uint8_t entry[8];
+        uint8_t entry[ENTRY];
 
         kf_put_le32(entry, entries[i].stored_length);
         kf_put_le32(entry + 4, entries[i].length);

@@ -9,6 +9,7 @@
 #ifndef KF_LAYER_SEEKTAB_H
 #define KF_LAYER_SEEKTAB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,12 +23,26 @@ struct kf_seek_entry {
     uint32_t stored_length, length;
 };
 
+/* A table that was checked, in its own bytes, which stay the caller's. */
+struct kf_seek_view {
+    const uint8_t *entries;
+    uint32_t count;
+    uint32_t step; /* bytes an entry: 8, with checksums 12 */
+};
+
 /* Bytes from the end of a file that begin with its seek table, from its last 9 bytes; 0
  * when there is none. */
 uint64_t kf_seektab_size(const uint8_t footer[KF_SEEKTAB_FOOTER]);
 
-/* `data` is the whole skippable frame of a file of `file_size` bytes; entries are yours.
- */
+/* `data` is the whole skippable frame of a file of `file_size` bytes. */
+int kf_seektab_view(struct kf_seek_view *ret, const void *data, size_t length,
+                    uint64_t file_size, struct kf_err *err);
+struct kf_seek_entry kf_seek_view_at(const struct kf_seek_view *view, uint32_t index);
+/* The low half of XXH64 over the frame's content; false: the table has none. */
+bool kf_seek_view_checksum(const struct kf_seek_view *view, uint32_t index,
+                           uint32_t *ret);
+
+/* The same as an array, without checksums; yours to free. */
 int kf_seektab_decode(const void *data, size_t length, uint64_t file_size,
                       struct kf_seek_entry **ret, uint32_t *ret_count,
                       struct kf_err *err);

@@ -1,7 +1,6 @@
 #include "layer/toc_feed.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -48,49 +47,12 @@ static int check(const void *arg, uint64_t chunk, const uint8_t *data, size_t le
                    kf_digest_format(expected, want));
 }
 
-/* ---- decoders: a thread's own, since their memory is worth keeping ---- */
-
-static pthread_key_t decoder_key;
-static int decoder_key_rc;
-
-static void free_decoder(void *decoder)
-{
-    kf_frame_decoder_free(decoder);
-}
-
-static void make_decoder_key(void)
-{
-    decoder_key_rc = pthread_key_create(&decoder_key, free_decoder);
-}
-
-static struct kf_frame_decoder *own_decoder(struct kf_err *err)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    struct kf_frame_decoder *decoder;
-
-    (void)pthread_once(&once, make_decoder_key);
-    if (decoder_key_rc != 0) {
-        (void)kf_fail(err, KF_E_NOMEM, "no memory for a decoder");
-        return NULL;
-    }
-    decoder = pthread_getspecific(decoder_key);
-    if (decoder)
-        return decoder;
-    decoder = kf_frame_decoder_new(err);
-    if (decoder && pthread_setspecific(decoder_key, decoder) != 0) {
-        kf_frame_decoder_free(decoder);
-        (void)kf_fail(err, KF_E_NOMEM, "no memory for a decoder");
-        return NULL;
-    }
-    return decoder;
-}
-
 static int unpack(const void *arg, uint64_t chunk, const uint8_t *stored,
                   size_t stored_length, uint8_t *data, size_t length,
                   struct kf_digest *ret_digest, struct kf_err *err)
 {
     const struct chunks *chunks = arg;
-    struct kf_frame_decoder *decoder = own_decoder(err);
+    struct kf_frame_decoder *decoder = kf_frame_decoder_own(err);
 
     if (!decoder)
         return -1;

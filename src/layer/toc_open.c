@@ -251,7 +251,8 @@ static void save_first(const struct kf_toc_from *from, const uint8_t *bytes)
                from->source->name, why.message);
 }
 
-/* Bytes damaged on their way are asked for once more. */
+/* Without `area`, or when it is too short or damaged, they are asked for, and when they
+ * are damaged on their way once more. */
 static int fetch_first(struct kf_opened_toc *ret, const struct kf_toc_from *from,
                        struct kf_err *err)
 {
@@ -261,6 +262,10 @@ static int fetch_first(struct kf_opened_toc *ret, const struct kf_toc_from *from
 
     if (!bytes)
         return kf_fail(err, KF_E_NOMEM, "no memory for a table of contents");
+    if (from->area_length >= first_bytes(link)) {
+        memcpy(bytes, from->area, first_bytes(link));
+        rc = decode_first(ret, from, bytes, err);
+    }
     for (int attempt = 0; attempt < 2 && rc < 0; attempt++) {
         if (kf_source_read(from->source, bytes, link->area_offset, first_bytes(link),
                            kf_deadline_ns(from->timeout_ns), err) != 0)

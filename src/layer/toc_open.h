@@ -26,6 +26,9 @@ struct kf_toc_from {
     struct kf_store *store;   /* may be NULL */
     struct kf_fetch *fetch;
     int64_t timeout_ns; /* of the request */
+    /* Bytes of the area that are here already; may be NULL. */
+    const uint8_t *area;
+    size_t area_length;
 };
 
 struct kf_opened_toc {

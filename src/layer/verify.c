@@ -292,8 +292,8 @@ static void check_seek_table(struct verifying *v, const uint8_t *data, size_t le
 
     if (length == 0)
         return; /* packed without one */
-    if (kf_seektab_decode(data, length, kf_source_size(v->layer->source), &entries,
-                          &count, &why) != 0)
+    if (kf_seektab_decode(data, length, kf_source_size(v->layer->blob), &entries, &count,
+                          &why) != 0)
         report(v, "seek table: %s", why.message);
     else if (!check_seek_entries(v, entries, count, v->layer->toc_area, end_mark))
         report(v, "the seek table and the table of contents say different things");
@@ -400,16 +400,44 @@ static int compare_digests(struct verifying *v, struct kf_err *err)
     return 0;
 }
 
+static int take_stream(void *arg, const uint8_t *data, size_t length, struct kf_err *err)
+{
+    struct verifying *v = arg;
+
+    digest_beside(&v->diff, data, length);
+    return digest_wait(&v->diff, err);
+}
+
+/* Of a layer that is read by its frames: each is decoded, and its checksums looked at. */
+static int hash_stream(struct verifying *v, struct kf_err *err)
+{
+    struct kf_err why;
+
+    if (digesting_init(&v->diff, err) != 0)
+        return -1;
+    if (kf_blob_stream(&(struct kf_blob_stream){.source = v->layer->source,
+                                                .timeout_ns = v->opts->timeout_ns,
+                                                .take = take_stream,
+                                                .arg = v},
+                       &why) == 0)
+        return 0;
+    report(v, "%s", why.message);
+    lose_stream(v);
+    return 0;
+}
+
 static int run(struct verifying *v, struct kf_err *err)
 {
     struct kf_err why;
 
     if (prepare(v, err) != 0 ||
-        kf_blob_stream(&(struct kf_blob_stream){.source = v->layer->source,
+        kf_blob_stream(&(struct kf_blob_stream){.source = v->layer->blob,
                                                 .timeout_ns = v->opts->timeout_ns,
                                                 .take = take_blob,
                                                 .arg = v},
                        err) != 0)
+        return -1;
+    if (v->layer->source != v->layer->blob && hash_stream(v, err) != 0)
         return -1;
     if (v->layer->has_toc && check_tail(v, err) != 0)
         return -1;

@@ -14,7 +14,7 @@
 int kf_raw_file_parse(struct kf_raw_file *ret, const char *json, struct kf_err *err)
 {
     struct kf_raw_file file = {.mode = DEFAULT_MODE};
-    const json_t *mode;
+    const json_t *mode, *size;
     const char *mtime;
     json_t *root;
 
@@ -33,6 +33,10 @@ int kf_raw_file_parse(struct kf_raw_file *ret, const char *json, struct kf_err *
     mode = json_object_get(root, "mode");
     if (json_is_integer(mode))
         file.mode = (uint16_t)(json_integer_value(mode) & 0777);
+    size = json_object_get(root, "size");
+    file.has_size = json_is_integer(size) && json_integer_value(size) >= 0;
+    if (file.has_size)
+        file.size = (uint64_t)json_integer_value(size);
     mtime = json_string_value(json_object_get(root, "mtime"));
     if (mtime)
         (void)kf_parse_time(mtime, &file.mtime); /* untouched when it is none */

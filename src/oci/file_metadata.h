@@ -6,6 +6,7 @@
 #ifndef KF_OCI_FILE_METADATA_H
 #define KF_OCI_FILE_METADATA_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct kf_desc;
@@ -19,6 +20,8 @@ struct kf_err;
 struct kf_raw_file {
     uint16_t mode; /* 0777 at most; 0644 when it is not said */
     int64_t mtime; /* seconds since the epoch; 0 when it is not said */
+    bool has_size;
+    uint64_t size; /* of the file, unpacked */
 };
 
 /* `json` may be NULL: nothing is said. Unknown fields and times that are none are

@@ -66,7 +66,7 @@ static const struct {
      "form 'tar+gzip' without a table of contents"},
     {{"kit-1.15", "basic-zstd",
       "cd2f3730ea3342c55a269930617b3ff50ccffabeb23da13f7d2dba0be8af69de"},
-     "form 'tar+zstd' without a table of contents"},
+     "compressed and without a table of contents"},
 };
 
 static int open_fixture(struct kf_kit **ret, const struct fixture *fixture,

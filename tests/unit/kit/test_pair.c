@@ -161,7 +161,7 @@ Test(pair, forms_without_a_toc)
     expect_refused("tar+gzip", "1;" SHA("b") ";-;4000;100;200;900", "", KF_E_MALFORMED);
     expect_refused("raw+zstd", "1;" SHA("b") ";-;4000;100;200;900", "", KF_E_MALFORMED);
     expect_refused("raw+gzip", SEPARATE ";100;100;200;900", TOC_LAYER, KF_E_MALFORMED);
-    expect_refused("tar+zstd", NULL, "", KF_E_UNSUPPORTED);
+    expect_refused("tar+gzip", NULL, "", KF_E_UNSUPPORTED);
 }
 
 /* The manifest has the layer, and its blob is nowhere. */
