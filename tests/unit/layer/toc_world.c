@@ -13,6 +13,7 @@
 #include "fake_source.h"
 #include "layer/frame.h"
 #include "layer/table.h"
+#include "seekable_maker.h"
 #include "tar_maker.h"
 
 /* ---- layers ---- */
@@ -160,6 +161,40 @@ void toc_world_cut(struct toc_world *world, const struct toc_world_file *files,
     kf_toc_fini(&cutting.toc);
 }
 
+void toc_world_frames(struct toc_world *world, const struct toc_world_file *files,
+                      uint32_t count, uint32_t cut, bool raw)
+{
+    struct seekable seekable;
+    struct kf_buf plain;
+
+    memset(world, 0, sizeof(*world));
+    kf_buf_init(&plain, MIB(64));
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t *data = seekable_pattern(files[i].size, i);
+
+        if (raw)
+            cr_assert_eq(kf_buf_append(&plain, data, files[i].size, NULL), 0);
+        else
+            tar_add_file(&plain, files[i].name, data, files[i].size);
+        free(data);
+    }
+    if (!raw)
+        tar_end(&plain);
+    seekable_init(&seekable);
+    seekable_add_all(&seekable, plain.data, plain.length, cut);
+    seekable_end(&seekable, true);
+    world->stream = malloc(plain.length + 1);
+    memcpy(world->stream, plain.data, plain.length);
+    world->blob = seekable.blob;
+    world->carrier = raw ? KF_CARRIER_RAW : KF_CARRIER_TAR_ZSTD;
+    world->raw_zstd = raw;
+    world->unlinked = true;
+    world->link.embedded = true;
+    kf_buf_init(&world->area, 1);
+    kf_buf_fini(&seekable.stream);
+    kf_buf_fini(&plain);
+}
+
 /* ---- opened ---- */
 
 void toc_world_start(struct toc_world *world, bool cached)
@@ -190,11 +225,15 @@ int toc_world_open(struct toc_world *world)
         .digest = {{1, 2, 3}},
         .source = &world->fake->source,
         .is_tar = world->carrier != KF_CARRIER_RAW,
-        .packing = world->carrier == KF_CARRIER_TAR_ZSTD ? KF_LAYER_ZSTD : KF_LAYER_PLAIN,
+        .packing = world->carrier == KF_CARRIER_TAR_ZSTD || world->raw_zstd
+                       ? KF_LAYER_ZSTD
+                       : KF_LAYER_PLAIN,
         .raw_path = "models/raw.bin",
         .raw_mode = 0600,
         .raw_mtime = 77,
-        .toc = &world->link,
+        .has_raw_size = world->raw_size > 0,
+        .raw_size = world->raw_size,
+        .toc = world->unlinked ? NULL : &world->link,
         .toc_source = world->toc_fake ? &world->toc_fake->source : NULL,
         .store = world->store,
         .fetch = world->fetch,

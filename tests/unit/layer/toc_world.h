@@ -28,7 +28,10 @@ struct toc_world {
     uint8_t *stream;    /* what the blob unpacks to */
     struct kf_toc_link link;
     enum kf_toc_carrier carrier;
-    char folder[64]; /* of the cache */
+    bool unlinked;     /* opened without the link */
+    bool raw_zstd;     /* a raw layer, compressed */
+    uint64_t raw_size; /* what its metadata says; 0: nothing */
+    char folder[64];   /* of the cache */
     struct kf_workq *workq;
     struct kf_store *store;
     struct kf_fetch *fetch;
@@ -50,6 +53,11 @@ struct toc_world_file {
  * more; files in the order of their names. */
 void toc_world_cut(struct toc_world *world, const struct toc_world_file *files,
                    uint32_t count, uint32_t cut);
+
+/* A tar of these files, or the raw bytes of the first, as others make it: frames of `cut`
+ * bytes and a seek table with checksums; no TOC. */
+void toc_world_frames(struct toc_world *world, const struct toc_world_file *files,
+                      uint32_t count, uint32_t cut, bool raw);
 
 /* Threads and sources, and a cache: one that is there already is used again. */
 void toc_world_start(struct toc_world *world, bool cached);
