@@ -172,3 +172,42 @@ Test(verify, a_source_that_fails_is_a_problem)
     cr_assert_gt(said.problems, 0);
     toc_world_end(&world);
 }
+
+static const struct toc_world_file framed_files[] = {{"a", 3000}, {"b", MIB(2)}};
+
+/* A layer of others, by its frames: the blob and what it unpacks to. */
+Test(verify, layer_read_by_frames)
+{
+    struct toc_world world;
+    struct said said = {0};
+    struct kf_digest diff, other = {{9}};
+    struct kf_verify_opts opts = {.problem = on_problem,
+                                  .progress = on_progress,
+                                  .timeout_ns = 10 * KF_NS_PER_S,
+                                  .diff_id = &diff,
+                                  .arg = &said};
+
+    toc_world_frames(&world, framed_files, 2, KIB(300), false);
+    toc_world_start(&world, false);
+    toc_world_expect_open(&world);
+    cr_assert_eq(
+        kf_digest_of(&world.layer->digest, world.blob.data, world.blob.length, NULL), 0);
+    cr_assert_eq(kf_digest_of(&diff, world.stream, world.layer->table.stream_size, NULL),
+                 0);
+    cr_assert_eq(kf_layer_verify(world.layer, &opts, &world.err), 0);
+    cr_assert_eq(said.problems, 0, "%s", said.all);
+    cr_assert_eq(said.bytes, world.blob.length);
+
+    opts.diff_id = &other;
+    cr_assert_eq(kf_layer_verify(world.layer, &opts, &world.err), 0);
+    cr_assert_eq(said.problems, 1, "%s", said.all);
+    cr_assert_not_null(strstr(said.all, "unpacked content"));
+
+    memset(&said, 0, sizeof(said));
+    world.blob.data[world.blob.length / 2] ^= 1;
+    cr_assert_eq(kf_layer_verify(world.layer, &opts, &world.err), 0);
+    cr_assert_eq(said.problems, 2, "%s", said.all);
+    cr_assert_not_null(strstr(said.all, "the blob's digest is"));
+    cr_assert_not_null(strstr(said.all, "zstd frame 3"), "%s", said.all);
+    toc_world_end(&world);
+}
