@@ -3,6 +3,7 @@
 
     ranges.py make SIZE COUNT           ranges within SIZE bytes, "OFFSET LENGTH" a line
     ranges.py READER FILE <RANGES       the sha256 of each range
+    ranges.py write FRAME <STREAM       on stdout, packed by pyzstd in frames of FRAME bytes
 
 A READER is `plain` (the file itself), or a Python package for the seekable zstd format:
 `pyzstd` or `indexed_zstd` (libzstd-seek).
@@ -36,7 +37,17 @@ def reader(name, path):
     return indexed_zstd.IndexedZstdFile(path)
 
 
+def write(frame):
+    import pyzstd  # pylint: disable=import-outside-toplevel
+    with pyzstd.SeekableZstdFile(sys.stdout.buffer, "w",
+                                 max_frame_content_size=frame) as file:
+        file.write(sys.stdin.buffer.read())
+
+
 def main():
+    if sys.argv[1] == "write":
+        write(int(sys.argv[2]))
+        return
     if sys.argv[1] == "make":
         make(int(sys.argv[2]), int(sys.argv[3]))
         return

@@ -154,4 +154,55 @@ case_seek_rust() {
     done
 }
 
+# --- written by others ------------------------------------------------------------------
+
+# A layer that a program of others packs from a plain one, in frames of so many bytes: read
+# by its frames, and nothing but the frames that are wanted.
+written_by() { # FRAME COMMAND...
+    local frame=$1 mark
+    shift
+    python3 "$rig/remake.py" "$TMP/layout" plain "v$frame" by zstd "$@" "$frame" \
+        >"$TMP/manifest-digest"
+    kit inspect --layers "oci:$TMP/layout:v$frame" | grep -q "tar+zstd .* frames" ||
+        fail "$* $frame is not read by frames"
+    kit verify "oci:$TMP/layout:v$frame" >"$TMP/verified"
+    registry_start --layout "kit=$TMP/layout"
+    mark=$(control mark)
+    mount_kit "$REG/kit:v$frame"
+    tail -c 1000 "$MNT/model/text.txt" | cmp - <(tail -c 1000 "$TMP/kit/model/text.txt")
+    at_most "$(sent "from=$mark" path=blobs)" $((9 << 20)) "bytes for the end of a file"
+    within 60 diff -r "$TMP/kit/model" "$MNT/model" || fail "$* $frame"
+    umount_kit
+    registry_stop
+}
+
+make_plain() {
+    mkdir -p "$TMP/kit/model"
+    weights "$TMP/kit/model"
+    make_kit plain --context "$TMP/kit" model:model
+}
+
+case_written_by_go() {
+    go_readers
+    make_plain
+    written_by 65536 "$INSTALLED/readers" write
+    written_by 3000000 "$INSTALLED/readers" write
+}
+
+case_written_by_python() {
+    install_once readers-python "$ours/requirements.txt" install_python
+    make_plain
+    written_by 300000 "$INSTALLED/bin/python3" "$ours/ranges.py" write
+    written_by 2097152 "$INSTALLED/bin/python3" "$ours/ranges.py" write
+}
+
+case_written_by_rust() {
+    need cargo cc
+    install_once readers-rust \
+        "$ours/rust/src/main.rs $ours/rust/Cargo.toml $ours/rust/Cargo.lock" build_rust
+    make_plain
+    written_by 200000 "$INSTALLED/readers" write-zeekstd
+    written_by 1048576 "$INSTALLED/readers" write-contrib
+}
+
 run_case "$@"

@@ -8,6 +8,9 @@
         checksums in it; frames without content size; skippable frames between
     remake.py LAYOUT TAG NEW-TAG lie length|bomb|checksum|short [FRAME]
         the same, with a table that says something wrong about its second frame
+    remake.py LAYOUT TAG NEW-TAG by FORM COMMAND [ARGUMENT...]
+        its plain layers as a command packs them, from stdin to stdout; FORM is what the
+        media types say about it: zstd, gzip
 
 What a lie of `bomb` does: the frame holds 1000 times what its entry says.
 """
@@ -78,6 +81,13 @@ def seekable(data, args):
     return b"".join(parts) + seek_table(entries, args.checksums or args.what == "checksum")
 
 
+def packed(data, args):
+    if args.verb == "by":
+        return subprocess.run([args.command, *args.arguments], input=data, check=True,
+                              stdout=subprocess.PIPE).stdout
+    return seekable(data, args)
+
+
 class Kit:
     def __init__(self, layout, tag):
         self.layout = mkkit.Layout(layout)
@@ -100,11 +110,11 @@ class Kit:
     def change_layers(self, args):
         self.strip()
         for layer in self.manifest["layers"]:
-            digest, size = self.layout.put([seekable(self.blob(layer["digest"]), args)])
+            digest, size = self.layout.put([packed(self.blob(layer["digest"]), args)])
             # A blob's digest stands in the config, and again as what it unpacks to.
             self.config = self.config.replace(
                 f'"digest":"{layer["digest"]}"'.encode(), f'"digest":"{digest}"'.encode())
-            layer.update(digest=digest, size=size, mediaType=layer["mediaType"] + "+zstd")
+            layer.update(digest=digest, size=size, mediaType=f"{layer['mediaType']}+{args.form}")
 
     def store(self, tag):
         digest, size = self.layout.put([self.config])
@@ -129,7 +139,12 @@ def main():
     for flag in ("checksums", "unsized", "skip"):
         honest.add_argument("--" + flag, action="store_true")
         liar.set_defaults(**{flag: False})
-    honest.set_defaults(what=None)
+    honest.set_defaults(what=None, form="zstd")
+    liar.set_defaults(form="zstd")
+    command = verbs.add_parser("by")
+    command.add_argument("form")
+    command.add_argument("command")
+    command.add_argument("arguments", nargs=argparse.REMAINDER)
     args = options.parse_args()
     kit = Kit(args.layout, args.tag)
     if args.verb == "strip":

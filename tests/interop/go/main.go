@@ -6,6 +6,8 @@
 //		many bytes of the layer nobody asked for.
 //	readers ranges LAYER <RANGES
 //		zstd-seekable-format-go: the sha256 of each range, one "OFFSET LENGTH" a line
+//	readers write FRAME <STREAM >LAYER
+//		the same: a layer in frames of FRAME bytes
 package main
 
 import (
@@ -125,6 +127,36 @@ func ranges(args []string) error {
 	}
 }
 
+func write(args []string) error {
+	frame, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	encoder, err := zstd.NewWriter(nil)
+	if err != nil {
+		return err
+	}
+	defer encoder.Close()
+	writer, err := seekable.NewWriter(os.Stdout, encoder)
+	if err != nil {
+		return err
+	}
+	piece := make([]byte, frame)
+	for {
+		got, err := io.ReadFull(os.Stdin, piece)
+		if got > 0 {
+			if _, err := writer.Write(piece[:got]); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return writer.Close()
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
 func main() {
 	var err error
 	switch {
@@ -132,8 +164,11 @@ func main() {
 		err = tree(os.Args[2:])
 	case len(os.Args) == 3 && os.Args[1] == "ranges":
 		err = ranges(os.Args[2:])
+	case len(os.Args) == 3 && os.Args[1] == "write":
+		err = write(os.Args[2:])
 	default:
-		err = errors.New("usage: readers tree zstd|tar SIZE <LAYER | ranges LAYER <RANGES")
+		err = errors.New("usage: readers tree zstd|tar SIZE <LAYER | ranges LAYER <RANGES" +
+			" | write FRAME <STREAM >LAYER")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "readers:", err)
