@@ -73,6 +73,15 @@ hostile = {
     "cut-in-a-file": entry(b"a.txt", data=bytes(2000))[:1024],
     "no-tar": b"this is no tar archive, but long enough to be looked at" * 20,
     "sparse": entry(b"a.txt", b"S", data=HI),
+    "sparse-pax": pax((b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0")) + good,
+    "folder-then-file": entry(b"a", b"5") + entry(b"a", data=HI),
+    "file-then-folder": entry(b"a", data=HI) + entry(b"a", b"5"),
+    "file-in-a-file": entry(b"a/b", data=HI) + entry(b"a", data=HI),
+    "backslash-parent": entry(b"..\\a.txt", data=HI),
+    "folder-with-data": entry(b"a", b"5", data=HI),
+    "pax-cut-in-its-padding": pax((b"path", b"a" * 100))[:600],
+    "pax-twice": pax((b"path", b"a")) * 2 + good,
+    "garbage-between": good + b"garbage " * 64 + good,
 }
 odd = {
     "gnu-long-name": gnu_long(b"a.txt") + entry(b"other", data=HI),
@@ -81,6 +90,8 @@ odd = {
     "unknown-pax-keys": pax((b"x.y", b"z"), (b"mtime", b"1.5")) + good,
     "size-as-number": entry(b"a.txt", data=HI, number=(124, b"\x80" + bytes(10) + b"\3")),
     "padded": good + bytes(9000),
+    "garbage-behind": good + END + b"garbage " * 1000,
+    "archive-behind": good + END + entry(b"../b.txt", data=HI),
 }
 
 

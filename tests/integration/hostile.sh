@@ -23,6 +23,78 @@ case_refused_from_a_registry() {
     done
 }
 
+# The same archives, packed by others in frames.
+case_in_frames() {
+    need zstd
+    python3 "$here/hostile.py" "$TMP/layout"
+    while read -r tag; do
+        python3 "$rig/remake.py" "$TMP/layout" "$tag" "$tag-z" seekable 300 >"$TMP/digest"
+        refused "Cannot" kit ls "oci:$TMP/layout:$tag-z"
+        ! grep -q "zstd frame" "$TMP/error" || fail "$tag: $(cat "$TMP/error")"
+    done <"$TMP/layout/hostile"
+    while read -r tag; do
+        python3 "$rig/remake.py" "$TMP/layout" "$tag" "$tag-z" seekable 300 >"$TMP/digest"
+        equal "$(kit cat "oci:$TMP/layout:$tag-z" a.txt)" hi "content of $tag"
+    done <"$TMP/layout/odd"
+}
+
+# Frames of 16 MiB that are the same hundreds of times: a small blob, a large stream.
+repeated() { # TAG NUMBER KIND
+    need zstd
+    python3 - "$rig" "$TMP/layout" "$@" <<'PY'
+import struct
+import sys
+sys.path.insert(0, sys.argv[1])
+import kittar, mkkit, remake
+layout, tag, number, kind = sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5]
+SIZE = 16 << 20
+def frames(first, content, count):
+    parts = remake.compress([first, content])
+    entries = [(len(parts[0]), len(first), 0)] + [(len(parts[1]), SIZE, 0)] * count
+    return parts[0] + parts[1] * count + remake.seek_table(entries, False)
+if kind == "entries":
+    blob = frames(kittar.header("folder", b"5", 0o755, 0),
+                  kittar.header("a", b"0", 0o644, 0) * (SIZE // 512), number)
+else:
+    blob = frames(kittar.header("zeros", b"0", 0o644, number * SIZE), bytes(SIZE), number)
+layer = mkkit.Layer("model", "a", [])
+layer.parts = lambda: [blob]
+mkkit.store(layout, tag, tag, [layer])
+kit = remake.Kit(layout, tag)
+kit.manifest["layers"][0]["mediaType"] += "+zstd"
+kit.store(tag)
+print(len(blob))
+PY
+}
+
+# 10 million entries: refused, at a limit, in bounded memory and time.
+case_ten_million_entries() {
+    local limit=700000 began
+    [ -z "$SANITIZED" ] || limit=2500000
+    at_most "$(repeated bomb 306 entries)" 1000000 "bytes of the blob"
+    began=$(milliseconds)
+    refused 'more than 4194304 entries' python3 - "$TMP/kib" \
+        "$KITFS" ls "oci:$TMP/layout:bomb" <<'PY'
+import pathlib, resource, subprocess, sys
+status = subprocess.run(sys.argv[2:], timeout=100).returncode
+pathlib.Path(sys.argv[1]).write_text(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(status)
+PY
+    at_most $(($(milliseconds) - began)) 90000 "milliseconds"
+    at_most "$(cat "$TMP/kib")" "$limit" "resident KiB at most"
+}
+
+# A hundred gigabytes of zeros in 10 MB are a file like others: what is read costs.
+case_zstd_bomb() {
+    at_most "$(repeated bomb 6400 zeros)" 12000000 "bytes of the blob"
+    mount_kit "oci:$TMP/layout:bomb"
+    equal "$(stat -c %s "$MNT/zeros")" $((6400 << 24)) "size"
+    equal "$(within 20 tail -c 3000000 "$MNT/zeros" | tr -d '\0' | wc -c)" 0 "bytes that are none"
+    equal "$(within 20 head -c 3000000 "$MNT/zeros" | tr -d '\0' | wc -c)" 0 "bytes that are none"
+    memory_is_bounded
+    umount_kit
+}
+
 # The names the error repeats cannot play with a terminal.
 case_names_in_errors_are_plain() {
     python3 - "$rig" "$TMP/layout" <<'PY'
