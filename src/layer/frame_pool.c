@@ -2,8 +2,11 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "layer/frames.h"
+
+#define MAPPED ((size_t)2 << 20)
 
 static struct {
     pthread_mutex_t lock;
@@ -31,6 +34,25 @@ uint64_t kf_frames_in_hand(void)
     return bytes;
 }
 
+uint8_t *kf_pool_alloc(size_t length)
+{
+    void *memory;
+
+    if (length < MAPPED)
+        return malloc(length ? length : 1);
+    memory =
+        mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+void kf_pool_free(uint8_t *memory, size_t length)
+{
+    if (length < MAPPED)
+        free(memory);
+    else if (memory)
+        (void)munmap(memory, length); /* ours, and whole */
+}
+
 struct kf_hand *kf_hand_new_locked(const struct kf_frames *frames, uint32_t unit,
                                    uint32_t length)
 {
@@ -50,7 +72,7 @@ void kf_hand_free_locked(struct kf_hand *hand)
     TAILQ_REMOVE(&pool.hands, hand, link);
     if (hand->data)
         pool.kept -= hand->length;
-    free(hand->data);
+    kf_pool_free(hand->data, hand->length);
     free(hand);
 }
 

@@ -8,6 +8,7 @@
 #define KF_LAYER_FRAME_POOL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -29,6 +30,11 @@ struct kf_hand {
 
 void kf_pool_enter(void);
 void kf_pool_leave(void);
+
+/* Memory for the bytes of frames, of 0 bytes or more. Large pieces come from the kernel
+ * and go back there at once: the allocator would keep those of 16 MiB. */
+uint8_t *kf_pool_alloc(size_t length);
+void kf_pool_free(uint8_t *memory, size_t length); /* NULL is fine */
 
 /* A unit that is on its way from now on; NULL: no memory. */
 struct kf_hand *kf_hand_new_locked(const struct kf_frames *frames, uint32_t unit,

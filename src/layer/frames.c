@@ -44,6 +44,7 @@ struct kf_work {
     struct kf_source_req inner;
     struct kf_sink_memory sink;
     uint8_t *stored;
+    size_t stored_length;
     uint32_t first, count; /* units */
     uint32_t reached;      /* so many of them were decoded */
     bool again;            /* it is the second try */
@@ -62,7 +63,6 @@ static void end_locked(struct kf_work *work, const struct kf_err *err)
         req->result = *err;
     req->priv = NULL;
     kf_source_finish(req, work->frames->workq);
-    free(work->stored);
     free(work);
 }
 
@@ -143,7 +143,7 @@ static void measure_locked(struct kf_work *work, uint32_t first)
     work->reached = 0;
     work->again = false;
     work->charge = stored + length;
-    work->inner.length = stored;
+    work->stored_length = (size_t)stored;
 }
 
 static int add_hands_locked(struct kf_work *work)
@@ -207,7 +207,7 @@ static void fail_run_locked(struct kf_work *run, const struct kf_err *err)
 static void close_run_locked(struct kf_work *work)
 {
     kf_pool_give_locked(work->charge);
-    free(work->stored);
+    kf_pool_free(work->stored, work->stored_length);
     work->stored = NULL;
     while (starved) {
         struct kf_work *next = starved;
@@ -226,7 +226,7 @@ static int start_run_locked(struct kf_work *work, uint32_t first, struct kf_err 
         starved = work;
         return 0;
     }
-    work->stored = malloc(work->inner.length);
+    work->stored = kf_pool_alloc(work->stored_length);
     if (!work->stored || add_hands_locked(work) != 0) {
         (void)kf_fail(err, KF_E_NOMEM, "no memory for zstd frames");
         fail_run_locked(work, err);
@@ -255,18 +255,21 @@ static struct kf_hand *arrive_locked(struct kf_work *run, uint8_t *data)
 static int decode_next(struct kf_work *work, uint8_t **ret, struct kf_err *err)
 {
     const struct kf_frame_map *map = &work->frames->map;
-    uint32_t unit = work->first + work->reached;
+    uint32_t unit = work->first + work->reached, length = kf_unit_length(map, unit);
     uint64_t skipped = map->units[unit].stored_offset - work->inner.offset;
-    kf_auto(kf_free) uint8_t *data = malloc(kf_unit_length(map, unit));
     struct kf_frame_decoder *decoder = kf_frame_decoder_own(err);
+    uint8_t *data;
 
     if (!decoder)
         return -1;
+    data = kf_pool_alloc(length);
     if (!data)
         return kf_fail(err, KF_E_NOMEM, "no memory for a zstd frame");
-    if (kf_unit_decode(map, unit, decoder, work->stored + skipped, data, err) != 0)
+    if (kf_unit_decode(map, unit, decoder, work->stored + skipped, data, err) != 0) {
+        kf_pool_free(data, length);
         return kf_fail_wrap(err, "layer '%s'", work->frames->source.name);
-    *ret = kf_steal(data);
+    }
+    *ret = data;
     return 0;
 }
 
@@ -278,7 +281,7 @@ static int unpack_run(struct kf_work *work, struct kf_err *err)
 
     while (work->reached < work->count) {
         struct kf_hand *hand;
-        uint8_t *data;
+        uint8_t *data = NULL;
 
         if (decode_next(work, &data, &why) != 0) {
             if (why.kind != KF_E_CORRUPT || work->again || failed) {

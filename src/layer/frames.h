@@ -25,7 +25,7 @@ struct kf_source;
 struct kf_workq;
 
 #define KF_FRAMES_KEPT (UINT64_C(32) << 20)
-#define KF_FRAMES_RUNNING (UINT64_C(48) << 20)
+#define KF_FRAMES_RUNNING (UINT64_C(32) << 20)
 #define KF_FRAMES_RUN (UINT64_C(8) << 20)
 
 /* `table` is the blob's seek table, a whole skippable frame; it is moved on success.

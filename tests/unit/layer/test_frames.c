@@ -182,7 +182,7 @@ Test(frames, memory_on_its_way_is_bounded)
     kf_fake_source_hold(world.blob, true);
     for (size_t i = 0; i < KF_ARRAY_LEN(readings); i++)
         frames_reading_start(&world, &readings[i], MIB(4 * i), MIB(4), LONG);
-    cr_assert(kf_fake_source_wait(world.blob, 6));
+    cr_assert(kf_fake_source_wait(world.blob, 4));
     for (int i = 0; i < 200; i++) {
         cr_assert_leq(kf_frames_in_hand(), KF_FRAMES_RUNNING);
         (void)kf_fake_source_release(world.blob, 1);
@@ -209,7 +209,7 @@ Test(frames, cancelled_in_each_state)
     frames_reading_start(&world, &waiting, MIB(1), MIB(1), 2 * LONG);
     for (size_t i = 1; i < 8; i++)
         frames_reading_start(&world, &starved[i], MIB(8 * i), MIB(1), LONG);
-    cr_assert(kf_fake_source_wait(world.blob, 3));
+    cr_assert(kf_fake_source_wait(world.blob, 2));
     kf_source_cancel(world.frames, &starved[7].req);
     cr_assert_eq(frames_reading_end(&world, &starved[7]), KF_E_CANCELLED);
     kf_source_cancel(world.frames, &waiting.req);
