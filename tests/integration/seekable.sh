@@ -49,6 +49,8 @@ case_frames() {
             umount_kit
         done
         kit verify --plain-http "$REG/kit:$tag" >"$TMP/verified"
+        kit unpack --plain-http -q "$REG/kit:$tag" -d "$TMP/unpacked-$tag"
+        diff -r -x Kitfile "$TMP/tree" "$TMP/unpacked-$tag" || fail "unpacked $tag"
     done
 }
 
