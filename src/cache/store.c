@@ -82,6 +82,19 @@ void kf_store_close(struct kf_store *store, int64_t deadline_ns)
     free_store(store);
 }
 
+void kf_store_remove(struct kf_store *store, const char *name)
+{
+    char path[KF_PAIR_PATH_SIZE];
+
+    if (kf_pair_path(path, name, NULL) == 0)
+        (void)kf_pair_delete(store->objects_fd, path); /* then others take care of it */
+}
+
+void kf_store_hurry(struct kf_store *store)
+{
+    kf_writer_hurry(&store->writer);
+}
+
 int kf_store_space(struct kf_store *store, struct kf_store_space *ret, struct kf_err *err)
 {
     return kf_space_report(&store->space, ret, err);

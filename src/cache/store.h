@@ -47,6 +47,10 @@ int kf_store_open(struct kf_store **ret, const struct kf_store_opts *opts,
  * must be closed. NULL is fine. */
 void kf_store_close(struct kf_store *store, int64_t deadline_ns);
 
+/* Chunks that were handed over are written now, and not after the second in which they
+ * wait for their neighbours. Does not wait. */
+void kf_store_hurry(struct kf_store *store);
+
 struct kf_store_space {
     uint64_t used_bytes;  /* by objects of the cache, allocated on disk */
     uint64_t free_bytes;  /* of the file system, for us */

@@ -281,6 +281,7 @@ static void gather(struct kf_writer *writer, struct kf_object_put *put)
 struct work {
     struct kf_object_put *puts; /* new ones, oldest first */
     bool stopping;
+    bool hurry;
     int64_t stop_deadline_ns;
 };
 
@@ -289,10 +290,13 @@ static struct work wait_for_work(struct kf_writer *writer)
     int64_t deadline_ns = writer->windows ? writer->windows->deadline_ns : KF_NO_DEADLINE;
 
     pthread_mutex_lock(&writer->lock);
-    while (!writer->inbox && !writer->stopping && kf_now_ns() < deadline_ns)
+    while (!writer->inbox && !writer->stopping && !writer->hurry &&
+           kf_now_ns() < deadline_ns)
         (void)kf_cond_wait_until(&writer->wake, &writer->lock, deadline_ns);
-    struct work work = {writer->inbox, writer->stopping, writer->stop_deadline_ns};
+    struct work work = {writer->inbox, writer->stopping, writer->hurry,
+                        writer->stop_deadline_ns};
 
+    writer->hurry = false;
     writer->inbox = NULL;
     writer->inbox_end = &writer->inbox;
     pthread_mutex_unlock(&writer->lock);
@@ -324,7 +328,7 @@ static void *run(void *arg)
             work.puts = put->next;
             gather(writer, put);
         }
-        while (writer->windows && (work.stopping || is_crowded(writer) ||
+        while (writer->windows && (work.stopping || work.hurry || is_crowded(writer) ||
                                    writer->windows->deadline_ns <= kf_now_ns()))
             flush_link(writer, &writer->windows,
                        !work.stopping || kf_now_ns() < work.stop_deadline_ns);
@@ -358,6 +362,14 @@ void kf_writer_stop(struct kf_writer *writer, int64_t deadline_ns)
     (void)pthread_join(writer->thread, NULL); /* ours, and joinable */
     (void)pthread_cond_destroy(&writer->wake);
     (void)pthread_mutex_destroy(&writer->lock); /* nobody holds it */
+}
+
+void kf_writer_hurry(struct kf_writer *writer)
+{
+    pthread_mutex_lock(&writer->lock);
+    writer->hurry = true;
+    pthread_cond_signal(&writer->wake);
+    pthread_mutex_unlock(&writer->lock);
 }
 
 bool kf_writer_submit(struct kf_writer *writer, struct kf_object_put *put)

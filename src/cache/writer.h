@@ -33,6 +33,7 @@ struct kf_writer {
     struct kf_object_put **inbox_end;
     uint64_t queued_bytes; /* inbox and windows */
     bool stopping;
+    bool hurry; /* windows that are not full are written, too */
     int64_t stop_deadline_ns;
     /* the thread's own: windows being gathered, oldest first */
     struct kf_object_put *windows;
@@ -45,5 +46,7 @@ void kf_writer_stop(struct kf_writer *writer, int64_t deadline_ns);
 /* Any thread, never waits. The put's object and block are referenced already; false
  * leaves them the caller's. */
 bool kf_writer_submit(struct kf_writer *writer, struct kf_object_put *put);
+/* What was submitted is written without waiting for more. Any thread, never waits. */
+void kf_writer_hurry(struct kf_writer *writer);
 
 #endif

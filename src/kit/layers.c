@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -15,15 +17,23 @@
 #include "oci/manifest.h"
 #include "oci/origin.h"
 
+/* How far a layer has come that is streamed. */
+struct streaming {
+    struct opening *opening;
+    const char *kind;
+    uint64_t done, total; /* 0, 0: it is none */
+};
+
 struct opening {
     struct kf_kit_layer *layers;
     const struct kf_pair *pairs;
     size_t count;
     const struct kf_layers_from *from;
     pthread_mutex_t lock;
-    size_t next;         /* lock */
-    bool failed;         /* lock */
-    struct kf_err error; /* of the first failure; lock */
+    struct streaming *streaming; /* one for each layer; what is in them: lock */
+    size_t next;                 /* lock */
+    bool failed;                 /* lock */
+    struct kf_err error;         /* of the first failure; lock */
 };
 
 struct kf_source *kf_layers_source(const struct kf_layers_from *from,
@@ -74,6 +84,33 @@ static const enum kf_layer_packing packings[] = {
     [KF_COMPRESSION_ZSTD] = KF_LAYER_ZSTD,
 };
 
+/* On the thread that streams a layer: tells about all of them; another's failure ends
+ * it. */
+static int note_progress(void *arg, uint64_t done, uint64_t total)
+{
+    struct streaming *own = arg;
+    struct opening *opening = own->opening;
+    struct kf_kit_streaming now = {.kind = own->kind};
+    bool failed;
+
+    (void)pthread_mutex_lock(&opening->lock);
+    own->done = done;
+    own->total = total;
+    for (size_t i = 0; i < opening->count; i++) {
+        const struct streaming *other = &opening->streaming[i];
+
+        now.done += other->done;
+        now.total += other->total;
+        if (other->total > 0 && strcmp(other->kind, own->kind) != 0)
+            now.kind = "layers";
+    }
+    if (opening->from->streaming)
+        opening->from->streaming(opening->from->arg, &now);
+    failed = opening->failed;
+    (void)pthread_mutex_unlock(&opening->lock);
+    return failed ? -1 : 0;
+}
+
 static int open_one(const struct opening *opening, size_t index, struct kf_err *err)
 {
     const struct kf_layers_from *from = opening->from;
@@ -88,6 +125,10 @@ static int open_one(const struct opening *opening, size_t index, struct kf_err *
         .store = from->store,
         .fetch = from->fetch,
         .timeout_ns = from->timeout_ns,
+        .diff_id = pair->has_diff_id ? &pair->diff_id : NULL,
+        .defer = from->defer,
+        .progress = note_progress,
+        .arg = &opening->streaming[index],
     };
     int rc;
 
@@ -101,6 +142,7 @@ static int open_one(const struct opening *opening, size_t index, struct kf_err *
         return -1;
     }
     layer->kind = pair->kind;
+    layer->path = pair->path ? strdup(pair->path) : NULL; /* a hint: without is fine */
     layer->form = kf_media_layer_form(pair->media);
     layer->size = pair->desc->size;
     layer->digest = pair->desc->digest;
@@ -143,12 +185,16 @@ int kf_open_layers(struct kf_kit_layer *layers, const struct kf_pair *pairs, siz
 {
     struct opening opening = {
         .layers = layers, .pairs = pairs, .count = count, .from = from};
+    kf_auto(kf_free) struct streaming *streaming = calloc(count + 1, sizeof(*streaming));
     pthread_t helpers[KF_LAYERS_AT_ONCE - 1];
     size_t wanted = kf_min_u64(count ? count - 1 : 0, KF_ARRAY_LEN(helpers));
     size_t started = 0;
 
-    if (pthread_mutex_init(&opening.lock, NULL) != 0)
-        return kf_fail(err, KF_E_NOMEM, "no memory for a lock");
+    if (!streaming || pthread_mutex_init(&opening.lock, NULL) != 0)
+        return kf_fail(err, KF_E_NOMEM, "no memory for %zu layers", count);
+    opening.streaming = streaming;
+    for (size_t i = 0; i < count; i++)
+        streaming[i] = (struct streaming){.opening = &opening, .kind = pairs[i].kind};
     /* With fewer helpers than wanted it only takes longer. */
     while (started < wanted &&
            pthread_create(&helpers[started], NULL, open_some, &opening) == 0)

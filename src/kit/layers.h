@@ -5,6 +5,7 @@
 #ifndef KF_KIT_LAYERS_H
 #define KF_KIT_LAYERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,6 +13,7 @@ struct kf_desc;
 struct kf_err;
 struct kf_fetch;
 struct kf_kit_layer;
+struct kf_kit_streaming;
 struct kf_origin;
 struct kf_pair;
 struct kf_source;
@@ -26,6 +28,10 @@ struct kf_layers_from {
     struct kf_fetch *fetch;
     struct kf_workq *workq;
     int64_t timeout_ns;
+    bool defer; /* layers that must be streamed are not */
+    /* As in kf_kit_opts. */
+    void (*streaming)(void *arg, const struct kf_kit_streaming *now);
+    void *arg;
 };
 
 /* A blob of the kit; NULL: `err` is set. */

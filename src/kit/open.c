@@ -1,6 +1,7 @@
 #include "kit/open.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,7 +139,32 @@ static struct kf_layers_from layers_from(const struct kf_kit *kit,
                                    .store = opts->store,
                                    .fetch = kit->fetch,
                                    .workq = opts->workq,
-                                   .timeout_ns = kit->timeout_ns};
+                                   .timeout_ns = kit->timeout_ns,
+                                   .defer = opts->defer || opts->require_lazy,
+                                   .streaming = opts->streaming,
+                                   .arg = opts->arg};
+}
+
+/* Named all at once, so that nobody has to try again for each. */
+static int refuse_streamed(const struct kf_kit *kit, struct kf_err *err)
+{
+    char list[KF_ERR_MESSAGE_SIZE] = "", digest[KF_DIGEST_TEXT_SIZE];
+    size_t used = 0;
+
+    for (size_t i = 0; i < kit->layer_count && used < sizeof(list); i++) {
+        const struct kf_kit_layer *layer = &kit->layers[i];
+
+        if (kf_layer_is_streamed(layer->layer))
+            used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s (%s, %s)",
+                                     used > 0 ? ", " : "",
+                                     kf_digest_format(&layer->digest, digest),
+                                     layer->kind, layer->form); /* cut is fine */
+    }
+    if (used == 0)
+        return 0;
+    return kf_fail(err, KF_E_UNSUPPORTED,
+                   "without --require-lazy these layers would be streamed once: %s",
+                   list);
 }
 
 /* Room for more layers behind those there are. */
@@ -289,6 +315,8 @@ static int open_kit(struct kf_kit *kit, const struct kf_ref *ref,
                        ? kf_fail_wrap(err, "'%s'", kit->chain.kits[i].name)
                        : -1;
     kf_chain_forget(&kit->chain);
+    if (opts->require_lazy && refuse_streamed(kit, err) != 0)
+        return -1;
     if (build_tree(kit, created, err) != 0)
         return -1;
     return opts->subdir ? kf_tree_root_at(&kit->tree, opts->subdir, err) : 0;
@@ -342,16 +370,21 @@ int kf_kit_open(struct kf_kit **ret, const struct kf_kit_opts *opts, struct kf_e
     return 0;
 }
 
+static void close_layer(struct kf_kit_layer *layer)
+{
+    kf_layer_close(layer->layer);
+    free(layer->prefix);
+    free(layer->path);
+}
+
 int kf_kit_close(struct kf_kit *kit, int64_t deadline_ns)
 {
     if (!kit)
         return 0;
     if (kit->fetch && kf_fetch_stop(kit->fetch, deadline_ns) != 0)
         return -1;
-    for (size_t i = 0; kit->layers && i < kit->layer_count; i++) {
-        kf_layer_close(kit->layers[i].layer);
-        free(kit->layers[i].prefix);
-    }
+    for (size_t i = 0; kit->layers && i < kit->layer_count; i++)
+        close_layer(&kit->layers[i]);
     free(kit->layers);
     for (size_t i = 0; i < kit->toc_blob_count; i++)
         kf_source_close(kit->toc_blobs[i].source);

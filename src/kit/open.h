@@ -22,6 +22,12 @@ struct kf_resolved;
 struct kf_store;
 struct kf_strings;
 
+/* How far layers have come that must be streamed. */
+struct kf_kit_streaming {
+    const char *kind;     /* "model" ..., or "layers" when they are of several kinds */
+    uint64_t done, total; /* bytes of their blobs */
+};
+
 struct kf_kit_opts {
     const char *ref;
     struct kf_net_opts net;
@@ -38,6 +44,14 @@ struct kf_kit_opts {
     const struct kf_filter *filter;  /* NULL: everything */
     const struct kf_strings *labels; /* of an index (kit/choose.h); NULL: none */
     const char *subdir;              /* the folder that becomes the root; NULL: all */
+    bool require_lazy;               /* refuse a kit with layers that must be streamed */
+    /* Layers that must be streamed, and have not been, are left out of the tree:
+     * kit/scan looks into them. */
+    bool defer;
+    /* Told now and then while layers are streamed, on one thread after the other, with a
+     * lock held: it must not wait. May be NULL. */
+    void (*streaming)(void *arg, const struct kf_kit_streaming *now);
+    void *arg;
 };
 
 /* The manifest and the Kitfile alone; blocking. */
@@ -69,6 +83,7 @@ struct kf_kit_layer {
     struct kf_digest digest;
     bool has_diff_id;
     struct kf_digest diff_id; /* of the unpacked content, as the Kitfile says */
+    char *path;               /* of its files, as the Kitfile says; NULL: not said */
     char *prefix;    /* the folder that its names are relative to; "": the root */
     const char *kit; /* the reference of the kit that it is of, canonical; borrowed */
     struct kf_layer *layer; /* borrowed */

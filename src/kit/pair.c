@@ -115,11 +115,6 @@ static int add_pair(struct pairing *pairing, size_t layer, const char *kind,
     *pair = (struct kf_pair){.desc = desc, .media = media, .kind = kind};
     if (take_toc(pairing, pair, err) != 0)
         return kf_fail_wrap(err, "layer '%s' (%s)", digest, kind);
-    if (media.compression == KF_COMPRESSION_GZIP && !pair->has_toc)
-        return kf_fail(err, KF_E_UNSUPPORTED,
-                       "layer '%s' (%s): form '%s' without a table of contents is not "
-                       "supported yet",
-                       digest, kind, kf_media_layer_form(media));
     if (media.pack == KF_PACK_RAW) {
         pair->raw_path = kf_layer_path(desc);
         if (!pair->raw_path)
@@ -201,6 +196,7 @@ static int pair_entry(struct pairing *pairing, const struct kf_entry *entry,
     pair = &pairing->pairs[pairing->count];
     if (add_pair(pairing, layer, kf_entry_kind_name(entry->kind), err) != 0)
         return -1;
+    pair->path = entry->path;
     pair->has_diff_id = entry->has_diff_id;
     pair->diff_id = entry->diff_id;
     return 0;

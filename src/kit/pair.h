@@ -30,6 +30,7 @@ struct kf_pair {
     struct kf_media media;
     const char *kind;     /* "model", "prompt" ...; static */
     const char *raw_path; /* of a raw layer; borrowed from the manifest */
+    const char *path;     /* of the Kitfile's entry, borrowed; NULL: none */
     /* The entry's path, borrowed from the Kitfile, where names in the layer are relative
      * to the parent of it (kit before 0.5); else NULL. */
     const char *parent_of;
@@ -51,11 +52,11 @@ struct kf_pair_from {
 };
 
 /* The pairs that are wanted, yours to free; what of others is odd does not matter.
- * KF_E_UNSUPPORTED for what cannot be mounted so far, named: gzip layers. KF_E_MALFORMED
- * for an entry whose layer is not there, a Kitfile of which some entries have digests,
- * layers that are more than their entries, and a TOC annotation that is none. A TOC layer
- * that is not there, or a later version of the annotation, counts as no TOC, which is
- * logged; so are layers left out, in one line.
+ * KF_E_UNSUPPORTED for a wanted layer of an unknown type. KF_E_MALFORMED for an entry
+ * whose layer is not there, a Kitfile of which some entries have digests, layers that are
+ * more than their entries, and a TOC annotation that is none. A TOC layer that is not
+ * there, or a later version of the annotation, counts as no TOC, which is logged; so are
+ * layers left out, in one line.
  */
 int kf_pair_layers(struct kf_pair **ret, size_t *ret_count,
                    const struct kf_pair_from *from, struct kf_err *err);

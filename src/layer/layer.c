@@ -17,12 +17,13 @@
 #include "layer/layer_state.h"
 #include "layer/map_load.h"
 #include "layer/seek_find.h"
+#include "layer/sequential.h"
 #include "layer/tar_walk.h"
 
 /* Above what the largest table needs: 2^22 records and 1 GiB of names. */
 #define TABLE_BYTES_LIMIT (UINT64_C(5) << 28)
 
-static int load_table(struct kf_layer *layer)
+int kf_layer_load_table(struct kf_layer *layer)
 {
     struct kf_buf bytes;
     struct kf_err why;
@@ -31,10 +32,11 @@ static int load_table(struct kf_layer *layer)
     if (!layer->store)
         return -1;
     kf_buf_init(&bytes, TABLE_BYTES_LIMIT);
-    rc = kf_store_load(layer->store, KF_SMALL_TABLE, &layer->digest, &bytes, &why);
+    rc = kf_store_load(layer->store, KF_SMALL_TABLE, &layer->name, &bytes, &why);
     if (rc == 0) {
         rc = kf_table_decode(&layer->table, bytes.data, bytes.length, &why);
-        if (rc == 0 && layer->table.stream_size != kf_source_size(layer->source)) {
+        if (rc == 0 && !layer->is_streamed &&
+            layer->table.stream_size != kf_source_size(layer->source)) {
             kf_table_fini(&layer->table);
             rc = kf_fail(&why, KF_E_MALFORMED, "file table of a stream of another size");
         }
@@ -46,7 +48,7 @@ static int load_table(struct kf_layer *layer)
     return rc;
 }
 
-static void save_table(struct kf_layer *layer)
+void kf_layer_save_table(struct kf_layer *layer)
 {
     struct kf_buf bytes;
     struct kf_err why;
@@ -55,7 +57,7 @@ static void save_table(struct kf_layer *layer)
         return;
     kf_buf_init(&bytes, TABLE_BYTES_LIMIT);
     if (kf_table_encode(&layer->table, &bytes, &why) != 0 ||
-        kf_store_save(layer->store, KF_SMALL_TABLE, &layer->digest, bytes.data,
+        kf_store_save(layer->store, KF_SMALL_TABLE, &layer->name, bytes.data,
                       bytes.length, &why) != 0)
         kf_log(KF_LOG_WARN, "layer", "event=table_not_saved layer=%s why=\"%s\"",
                layer->source->name, why.message);
@@ -64,11 +66,11 @@ static void save_table(struct kf_layer *layer)
 
 /* ---- the table ---- */
 
-static int make_raw_table(struct kf_layer *layer, const struct kf_layer_spec *spec,
-                          struct kf_err *err)
+int kf_layer_raw_table(struct kf_layer *layer, const struct kf_layer_spec *spec,
+                       uint64_t size, struct kf_err *err)
 {
     const struct kf_table_entry entry = {
-        .size = kf_source_size(layer->source),
+        .size = size,
         .mtime = spec->raw_mtime,
         .mode = spec->raw_mode & 0777,
         .type = KF_TYPE_FILE,
@@ -114,7 +116,7 @@ static int table_of_toc(struct kf_layer *layer, const struct kf_layer_spec *spec
     const struct kf_toc *toc = &layer->toc.toc;
 
     if (toc->carrier == KF_CARRIER_RAW)
-        return make_raw_table(layer, spec, err);
+        return kf_layer_raw_table(layer, spec, kf_source_size(layer->source), err);
     layer->table.stream_size = toc->stream_length;
     for (uint32_t i = 0; i < toc->file_count; i++) {
         const struct kf_toc_file *file = &toc->files[i];
@@ -198,7 +200,7 @@ static int open_found_toc(struct kf_layer *layer, const struct kf_layer_spec *sp
 }
 
 /* docs/formats/layer.md section 8. 1: `layer->source` is the decoded stream now, which is
- * read as a plain layer is. */
+ * read as a plain layer is, or still the blob, when it has no frames to go by. */
 static int open_frames(struct kf_layer *layer, struct kf_seek_found *found,
                        struct kf_err *err)
 {
@@ -211,8 +213,7 @@ static int open_frames(struct kf_layer *layer, struct kf_seek_found *found,
     if (rc < 0)
         return -1;
     if (rc > 0)
-        return kf_fail(err, KF_E_UNSUPPORTED,
-                       "compressed and without a table of contents: not supported yet");
+        return 1;
     found->table = NULL; /* the source's now */
     kf_source_close(layer->source);
     layer->source = source;
@@ -247,12 +248,12 @@ static int make_plain_table(struct kf_layer *layer, const struct kf_layer_spec *
                             struct kf_err *err)
 {
     if (!spec->is_tar)
-        return make_raw_table(layer, spec, err);
-    if (load_table(layer) == 0)
+        return kf_layer_raw_table(layer, spec, kf_source_size(layer->source), err);
+    if (kf_layer_load_table(layer) == 0)
         return 0;
     if (kf_tar_walk(&layer->table, layer->source, spec->timeout_ns, err) != 0)
         return -1;
-    save_table(layer);
+    kf_layer_save_table(layer);
     return 0;
 }
 
@@ -265,8 +266,8 @@ static int make_table(struct kf_layer *layer, const struct kf_layer_spec *spec,
 
     if (rc > 0 && spec->packing == KF_LAYER_ZSTD)
         rc = open_zstd(layer, spec, err);
-    else if (rc > 0 && spec->packing == KF_LAYER_GZIP)
-        rc = kf_fail(err, KF_E_UNSUPPORTED, "gzip: not supported yet");
+    if (rc > 0 && spec->packing != KF_LAYER_PLAIN && layer->source == layer->blob)
+        rc = kf_layer_open_stream(layer, spec, err);
     if (rc > 0)
         rc = make_plain_table(layer, spec, err);
     if (rc != 0)
@@ -283,7 +284,7 @@ int kf_layer_open(struct kf_layer **ret, const struct kf_layer_spec *spec,
         free(layer);
         return kf_fail(err, KF_E_NOMEM, "no memory for a layer");
     }
-    layer->digest = spec->digest;
+    layer->digest = layer->name = spec->digest;
     layer->blob = kf_source_ref(spec->source);
     layer->source = kf_source_ref(spec->source);
     layer->is_tar = spec->is_tar;
@@ -310,6 +311,8 @@ void kf_layer_close(struct kf_layer *layer)
     if (!layer)
         return;
     assert(!layer->long_reads);
+    if (layer->is_streamed && layer->source != layer->blob)
+        kf_sequential_stop(layer->source);
     kf_slot_fini(&layer->remainder);
     kf_opened_toc_fini(&layer->toc);
     free(layer->rest_offsets);
@@ -317,6 +320,7 @@ void kf_layer_close(struct kf_layer *layer)
     kf_table_fini(&layer->table);
     kf_source_close(layer->source);
     kf_source_close(layer->blob);
+    free(layer->raw_path);
     (void)pthread_mutex_destroy(&layer->lock); /* nobody is left to hold it */
     free(layer);
 }
@@ -340,6 +344,8 @@ enum kf_layer_access kf_layer_access(const struct kf_layer *layer)
 {
     if (layer->has_toc)
         return layer->toc_found ? KF_ACCESS_FOUND_TOC : KF_ACCESS_TOC;
+    if (layer->is_streamed)
+        return KF_ACCESS_STREAM;
     return layer->source == layer->blob ? KF_ACCESS_RANGES : KF_ACCESS_FRAMES;
 }
 

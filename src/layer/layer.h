@@ -4,7 +4,10 @@
  *
  * A layer with a table of contents (docs/formats/layer.md) is read by its chunks, each
  * checked; a plain tar or raw layer without one by ranges: the blob is the stream; a
- * zstd layer that others made, if it has a seek table, by its frames.
+ * zstd layer that others made, if it has a seek table, by its frames. One that is packed
+ * and cannot be entered in the middle (gzip, other zstd) is streamed into the cache once,
+ * when it is opened first (layer/pass), and again for what the cache does not hold
+ * (layer/sequential).
  *
  * Files of 16 MiB or more are objects of their own; all else of the layer (headers,
  * smaller files) is one object, the remainder.
@@ -25,6 +28,7 @@ struct kf_err;
 struct kf_fetch;
 struct kf_file;
 struct kf_layer;
+struct kf_scan;
 struct kf_source;
 struct kf_store;
 struct kf_toc;
@@ -44,22 +48,36 @@ struct kf_layer_spec {
     uint16_t raw_mode;    /* ... and attributes */
     int64_t raw_mtime;
     bool has_raw_size;
-    uint64_t raw_size;             /* what its file must have, when that is known */
-    const struct kf_toc_link *toc; /* NULL: none */
-    struct kf_source *toc_source;  /* the blob with the TOC, when it is another one */
-    struct kf_store *store;        /* borrowed; may be NULL */
-    struct kf_fetch *fetch;        /* borrowed; outlives */
-    int64_t timeout_ns;            /* of one request while the headers are walked */
+    uint64_t raw_size;               /* what its file must have, when that is known */
+    const struct kf_toc_link *toc;   /* NULL: none */
+    struct kf_source *toc_source;    /* the blob with the TOC, when it is another one */
+    struct kf_store *store;          /* borrowed; may be NULL */
+    struct kf_fetch *fetch;          /* borrowed; outlives */
+    int64_t timeout_ns;              /* of one request while the headers are walked */
+    const struct kf_digest *diff_id; /* of the unpacked content; NULL: not known */
+    bool defer; /* one that must be streamed stays deferred: an empty table, no files */
+    /* While it is streamed: told now and then, on this thread, how much of the blob has
+     * passed; nonzero ends it. May be NULL. */
+    int (*progress)(void *arg, uint64_t done, uint64_t total);
+    void *arg;
 };
 
 /* Blocking: the root of the TOC, or else the table from the store, or else a walk over
  * the tar headers in windows of 64 to 256 KiB, which is saved. A table that is damaged or
  * that cannot be saved costs a walk. A TOC of a future version, or whose blob is nowhere
  * to be found, counts as none, which is logged. In a zstd layer of several frames a TOC
- * is looked for also without a link to it. */
+ * is looked for also without a link to it. A layer without random access whose table is
+ * not in the store is streamed, by one process for all that use the store. */
 int kf_layer_open(struct kf_layer **ret, const struct kf_layer_spec *spec,
                   struct kf_err *err);
 void kf_layer_close(struct kf_layer *layer); /* files must be put; NULL is fine */
+
+/* Whether it is one of those that cannot be entered in the middle; and whether it still
+ * waits to be streamed. */
+bool kf_layer_is_streamed(const struct kf_layer *layer);
+bool kf_layer_is_deferred(const struct kf_layer *layer);
+/* Blocking: looks for a file of a deferred layer (layer/pass). */
+int kf_layer_scan(struct kf_layer *layer, struct kf_scan *scan, struct kf_err *err);
 
 const struct kf_table *kf_layer_table(const struct kf_layer *layer);
 const struct kf_digest *kf_layer_digest(const struct kf_layer *layer);
@@ -80,6 +98,7 @@ enum kf_layer_access {
     KF_ACCESS_FOUND_TOC, /* no annotation leads to it: trusted as what has no TOC */
     KF_ACCESS_FRAMES,    /* by a seek table */
     KF_ACCESS_RANGES,
+    KF_ACCESS_STREAM, /* from the first byte on, once into the cache */
 };
 enum kf_layer_access kf_layer_access(const struct kf_layer *layer);
 

@@ -22,13 +22,18 @@ struct kf_store;
 
 struct kf_layer {
     struct kf_digest digest;
+    struct kf_digest name; /* of its objects without a TOC, and of its table */
     struct kf_source *blob;
     struct kf_source *source; /* of chunks: the blob, or the stream that it unpacks to */
     struct kf_store *store;
     struct kf_fetch *fetch;
     struct kf_table table;
     bool is_tar;
+    bool is_streamed; /* without random access */
+    bool is_deferred; /* and not streamed yet: the table is empty */
     enum kf_layer_packing packing;
+    int64_t timeout_ns;
+    char *raw_path;
     bool has_toc;
     bool toc_found;    /* no annotation led to it */
     uint64_t toc_area; /* bytes of its area */
@@ -45,5 +50,16 @@ struct kf_layer {
     struct kf_slot remainder; /* all that is no large file */
     struct kf_long_read *long_reads;
 };
+
+/* layer.c: the table by the layer's name; -1 when it is not there or not sound. */
+int kf_layer_load_table(struct kf_layer *layer);
+void kf_layer_save_table(struct kf_layer *layer);
+/* The one file of a raw layer, whose size is that of the stream. */
+int kf_layer_raw_table(struct kf_layer *layer, const struct kf_layer_spec *spec,
+                       uint64_t size, struct kf_err *err);
+
+/* stream_open.c: opens a layer without random access, by a pass if need be. */
+int kf_layer_open_stream(struct kf_layer *layer, const struct kf_layer_spec *spec,
+                         struct kf_err *err);
 
 #endif

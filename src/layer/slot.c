@@ -85,21 +85,30 @@ static const struct kf_toc_slice *slice_of(const struct kf_layer *layer,
     return &toc->slices[kf_toc_slice_at(toc, entry->offset)];
 }
 
+void kf_plain_object_name(const struct kf_digest *digest,
+                          const struct kf_table_entry *entry,
+                          char out[KF_OBJECT_NAME_SIZE])
+{
+    char hex[65];
+
+    (void)kf_digest_hex(digest, hex);
+    if (entry)
+        (void)snprintf(out, KF_OBJECT_NAME_SIZE, "%s-%016" PRIx64, hex, entry->offset);
+    else
+        (void)snprintf(out, KF_OBJECT_NAME_SIZE, "%s-r", hex);
+}
+
 void kf_slot_object_name(const struct kf_layer *layer, const struct kf_table_entry *entry,
                          char out[KF_OBJECT_NAME_SIZE])
 {
-    const struct kf_digest *digest =
-        layer->has_toc ? &layer->root_digest : &layer->digest;
     char hex[65];
 
     if (entry && layer->has_toc)
         (void)snprintf(out, KF_OBJECT_NAME_SIZE, "%s",
                        kf_digest_hex(&slice_of(layer, entry)->content_id, hex));
-    else if (entry)
-        (void)snprintf(out, KF_OBJECT_NAME_SIZE, "%s-%016" PRIx64,
-                       kf_digest_hex(digest, hex), entry->offset);
     else
-        (void)snprintf(out, KF_OBJECT_NAME_SIZE, "%s-r", kf_digest_hex(digest, hex));
+        kf_plain_object_name(layer->has_toc ? &layer->root_digest : &layer->name, entry,
+                             out);
 }
 
 /* ---- layers with a TOC: the chunk map comes first ---- */

@@ -59,6 +59,11 @@ bool kf_slot_cancel(struct kf_slot *slot, struct kf_read *read);
 void kf_slot_object_name(const struct kf_layer *layer, const struct kf_table_entry *entry,
                          char out[KF_OBJECT_NAME_SIZE]);
 
+/* The same of a layer without a TOC, whose objects have the name of that digest. */
+void kf_plain_object_name(const struct kf_digest *digest,
+                          const struct kf_table_entry *entry,
+                          char out[KF_OBJECT_NAME_SIZE]);
+
 /* file.c: what a slot does with a read that may go on. */
 void kf_file_start(struct kf_file *file, struct kf_read *read);
 /* file.c: the large file's place. */

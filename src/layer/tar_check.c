@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "layer/table.h"
 #include "layer/tar_decode.h"
+#include "layer/tar_push.h"
 
 struct kf_tar_check {
     const struct kf_table *expected;
@@ -16,12 +17,14 @@ struct kf_tar_check {
     uint32_t seen_count;
     struct kf_tar_decoder decoder;
     bool at_end;
-    uint64_t position; /* of the next byte that is pushed */
-    /* What the decoder wants, and as much of it as is here. */
-    uint64_t need_offset, need_length;
-    uint8_t *window;
-    size_t have, capacity;
+    struct kf_tar_push push;
 };
+
+static int look(void *arg, const uint8_t *window, uint64_t offset, size_t length,
+                uint64_t *ret_offset, uint64_t *ret_length, struct kf_err *err)
+{
+    return kf_tar_check_look(arg, window, offset, length, ret_offset, ret_length, err);
+}
 
 struct kf_tar_check *kf_tar_check_new(const struct kf_table *expected,
                                       uint64_t stream_size, struct kf_err *err)
@@ -37,6 +40,7 @@ struct kf_tar_check *kf_tar_check_new(const struct kf_table *expected,
     }
     check->expected = expected;
     kf_tar_decoder_init(&check->decoder, stream_size);
+    kf_tar_push_init(&check->push, look, check);
     return check;
 }
 
@@ -46,7 +50,7 @@ void kf_tar_check_free(struct kf_tar_check *check)
         return;
     kf_tar_decoder_fini(&check->decoder);
     free(check->seen);
-    free(check->window);
+    kf_tar_push_fini(&check->push);
     free(check);
 }
 
@@ -134,69 +138,10 @@ int kf_tar_check_look(struct kf_tar_check *check, const uint8_t *window, uint64_
     }
 }
 
-static int reserve(struct kf_tar_check *check, struct kf_err *err)
-{
-    uint8_t *grown;
-
-    if (check->need_length <= check->capacity)
-        return 0;
-    grown = realloc(check->window, check->need_length);
-    if (!grown)
-        return kf_fail(err, KF_E_NOMEM, "no memory to check an archive");
-    check->window = grown;
-    check->capacity = check->need_length;
-    return 0;
-}
-
-/* A window begins where the one before was asked for, or later: what it needs of bytes
- * that have passed is still in the old one. */
-static int want(struct kf_tar_check *check, struct kf_err *err)
-{
-    uint64_t offset = check->need_offset;
-    size_t have = check->have;
-
-    if (kf_tar_check_look(check, check->window, offset, have, &check->need_offset,
-                          &check->need_length, err) < 0)
-        return -1;
-    check->have = 0;
-    if (check->at_end)
-        return 0;
-    if (check->need_offset < check->position &&
-        (check->need_offset < offset || check->position != offset + have))
-        return kf_fail(err, KF_E_MALFORMED, "the archive is read backwards");
-    if (reserve(check, err) != 0)
-        return -1;
-    if (check->need_offset < check->position) {
-        check->have = (size_t)(check->position - check->need_offset);
-        memmove(check->window, check->window + (check->need_offset - offset),
-                check->have);
-    }
-    return 0;
-}
-
 int kf_tar_check_push(struct kf_tar_check *check, const uint8_t *data, size_t length,
                       struct kf_err *err)
 {
-    if (check->position == 0 && check->need_length == 0 && want(check, err) != 0)
-        return -1;
-    while (length > 0 && !check->at_end) {
-        uint64_t wanted = check->need_offset + check->have, part;
-
-        if (check->position < wanted) {
-            part = kf_min_u64(length, wanted - check->position);
-        } else {
-            part = kf_min_u64(length, check->need_length - check->have);
-            memcpy(check->window + check->have, data, part);
-            check->have += part;
-        }
-        data += part;
-        length -= part;
-        check->position += part;
-        if (check->have == check->need_length && want(check, err) != 0)
-            return -1;
-    }
-    check->position += length;
-    return 0;
+    return kf_tar_push(&check->push, data, length, err);
 }
 
 int kf_tar_check_end(struct kf_tar_check *check, struct kf_err *err)
@@ -205,7 +150,7 @@ int kf_tar_check_end(struct kf_tar_check *check, struct kf_err *err)
     const char *name;
     size_t length;
 
-    if (!check->at_end && check->position > 0) /* pushed, and not to its end */
+    if (!check->at_end && check->push.position > 0) /* pushed, and not to its end */
         return kf_fail(err, KF_E_CORRUPT, "the archive ends in an entry");
     if (check->seen_count == check->expected->count)
         return 0;

@@ -77,7 +77,7 @@ static int move_window(struct walk *walk, const struct kf_tar_result *need,
     return 0;
 }
 
-static int add_entry(struct kf_table *table, const struct kf_tar_result *found,
+int kf_tar_add_entry(struct kf_table *table, const struct kf_tar_result *found,
                      struct kf_err *err)
 {
     const char *name = found->name;
@@ -107,7 +107,7 @@ static int run(struct walk *walk, struct kf_table *table, struct kf_err *err)
                 return -1;
             break;
         case KF_TAR_ENTRY:
-            if (add_entry(table, &found, err) != 0)
+            if (kf_tar_add_entry(table, &found, err) != 0)
                 return -1;
             break;
         case KF_TAR_ERROR:

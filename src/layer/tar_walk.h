@@ -12,10 +12,15 @@
 struct kf_err;
 struct kf_source;
 struct kf_table;
+struct kf_tar_result;
 
 /* Blocking. `timeout_ns` is that of each request: a walk that moves goes on. Entries for
  * the root itself are left out. Fills an uninitialized table. */
 int kf_tar_walk(struct kf_table *ret, struct kf_source *source, int64_t timeout_ns,
                 struct kf_err *err);
+
+/* Into a table, with its name checked; the root is left out. */
+int kf_tar_add_entry(struct kf_table *table, const struct kf_tar_result *found,
+                     struct kf_err *err);
 
 #endif

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/beside.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -14,6 +13,7 @@
 #include "cache/cuts.h"
 #include "layer/blob_stream.h"
 #include "layer/chunk_map.h"
+#include "layer/digesting.h"
 #include "layer/frame.h"
 #include "layer/layer.h"
 #include "layer/layer_state.h"
@@ -25,21 +25,11 @@
 #define TOC_MAGIC UINT32_C(0x184D2A5A)
 #define TAIL_SLACK 4096u /* end mark and frame headers */
 
-/* A running digest that is brought on beside other work. */
-struct digesting {
-    struct kf_hasher *hasher; /* NULL: none */
-    struct kf_beside beside;
-    const uint8_t *data;
-    size_t length;
-    int rc; /* of all updates */
-    struct kf_err error;
-};
-
 struct verifying {
     struct kf_layer *layer;
     const struct kf_verify_opts *opts;
-    struct digesting blob, diff; /* diff: none when the blob is the stream */
-    struct kf_tar_check *tar;    /* NULL: none, or it has failed */
+    struct kf_digesting blob, diff; /* diff: none when the blob is the stream */
+    struct kf_tar_check *tar;       /* NULL: none, or it has failed */
     bool stream_lost;
     /* With a TOC: where we are in the blob. */
     struct kf_chunk_map map;
@@ -64,51 +54,6 @@ static void report(const struct verifying *v, const char *format, ...)
     (void)vsnprintf(line, sizeof(line), format, args); /* cut is fine */
     va_end(args);
     v->opts->problem(v->opts->arg, line);
-}
-
-/* ---- digests ---- */
-
-static int digesting_init(struct digesting *digesting, struct kf_err *err)
-{
-    digesting->hasher = kf_hasher_new(err);
-    if (!digesting->hasher)
-        return -1;
-    kf_beside_init(&digesting->beside);
-    return 0;
-}
-
-static void digesting_fini(struct digesting *digesting)
-{
-    if (!digesting->hasher)
-        return;
-    kf_beside_fini(&digesting->beside);
-    kf_hasher_free(digesting->hasher);
-}
-
-static void digest_data(void *arg)
-{
-    struct digesting *digesting = arg;
-
-    if (digesting->rc == 0)
-        digesting->rc = kf_hasher_update(digesting->hasher, digesting->data,
-                                         digesting->length, &digesting->error);
-}
-
-/* Until it is waited for, the data must stay. */
-static void digest_beside(struct digesting *digesting, const uint8_t *data, size_t length)
-{
-    kf_beside_wait(&digesting->beside);
-    digesting->data = data;
-    digesting->length = length;
-    kf_beside_start(&digesting->beside, digest_data, digesting);
-}
-
-static int digest_wait(struct digesting *digesting, struct kf_err *err)
-{
-    kf_beside_wait(&digesting->beside);
-    if (digesting->rc != 0 && err)
-        *err = digesting->error;
-    return digesting->rc;
 }
 
 /* ---- the unpacked stream ---- */
@@ -175,9 +120,9 @@ static int check_chunk(struct verifying *v, const uint8_t *stored, struct kf_err
         data = v->data;
     }
     if (v->diff.hasher)
-        digest_beside(&v->diff, data, length);
+        kf_digesting_start(&v->diff, data, length);
     if (kf_digest_of(&digest, data, length, err) != 0 ||
-        (v->diff.hasher && digest_wait(&v->diff, err) != 0))
+        (v->diff.hasher && kf_digesting_wait(&v->diff, err) != 0))
         return -1;
     if (!kf_digest_equal(&digest, &v->map.cuts->digests[chunk])) {
         report(v,
@@ -239,9 +184,9 @@ static int take_blob(void *arg, const uint8_t *data, size_t length, struct kf_er
     struct verifying *v = arg;
     int rc;
 
-    digest_beside(&v->blob, data, length);
+    kf_digesting_start(&v->blob, data, length);
     rc = take_piece(v, data, length, err);
-    if (digest_wait(&v->blob, rc == 0 ? err : NULL) != 0)
+    if (kf_digesting_wait(&v->blob, rc == 0 ? err : NULL) != 0)
         rc = -1;
     if (rc == 0 && v->opts->progress)
         v->opts->progress(v->opts->arg, length);
@@ -261,7 +206,7 @@ static int check_end_mark(struct verifying *v, const uint8_t *data, size_t lengt
         return 0;
     }
     if (v->diff.hasher)
-        digest_beside(&v->diff, zeros, sizeof(zeros));
+        kf_digesting_start(&v->diff, zeros, sizeof(zeros));
     check_archive(v, zeros, sizeof(zeros));
     return 0;
 }
@@ -359,7 +304,7 @@ static int prepare_toc(struct verifying *v, struct kf_err *err)
     if (layer->toc.toc.carrier != KF_CARRIER_TAR_ZSTD)
         return 0;
     v->decoder = kf_frame_decoder_new(err);
-    return v->decoder ? digesting_init(&v->diff, err) : -1;
+    return v->decoder ? kf_digesting_init(&v->diff, err) : -1;
 }
 
 static int prepare(struct verifying *v, struct kf_err *err)
@@ -367,7 +312,7 @@ static int prepare(struct verifying *v, struct kf_err *err)
     struct kf_layer *layer = v->layer;
     uint64_t stream_size = layer->table.stream_size;
 
-    if (digesting_init(&v->blob, err) != 0 ||
+    if (kf_digesting_init(&v->blob, err) != 0 ||
         (layer->has_toc && prepare_toc(v, err) != 0))
         return -1;
     if (!is_archive(layer))
@@ -385,13 +330,12 @@ static int compare_digests(struct verifying *v, struct kf_err *err)
     struct kf_digest blob, diff;
     char text[KF_DIGEST_TEXT_SIZE];
 
-    if (kf_hasher_finish(v->blob.hasher, &blob, err) != 0)
+    if (kf_digesting_finish(&v->blob, &blob, err) != 0)
         return -1;
     if (!kf_digest_equal(&blob, &v->layer->digest))
         report(v, "the blob's digest is %s", kf_digest_format(&blob, text));
     diff = blob;
-    if (v->diff.hasher && (digest_wait(&v->diff, err) != 0 ||
-                           kf_hasher_finish(v->diff.hasher, &diff, err) != 0))
+    if (v->diff.hasher && kf_digesting_finish(&v->diff, &diff, err) != 0)
         return -1;
     if (v->opts->diff_id && !v->stream_lost && !kf_digest_equal(&diff, v->opts->diff_id))
         report(v,
@@ -404,8 +348,8 @@ static int take_stream(void *arg, const uint8_t *data, size_t length, struct kf_
 {
     struct verifying *v = arg;
 
-    digest_beside(&v->diff, data, length);
-    return digest_wait(&v->diff, err);
+    kf_digesting_start(&v->diff, data, length);
+    return kf_digesting_wait(&v->diff, err);
 }
 
 /* Of a layer that is read by its frames: each is decoded, and its checksums looked at. */
@@ -413,7 +357,7 @@ static int hash_stream(struct verifying *v, struct kf_err *err)
 {
     struct kf_err why;
 
-    if (digesting_init(&v->diff, err) != 0)
+    if (kf_digesting_init(&v->diff, err) != 0)
         return -1;
     if (kf_blob_stream(&(struct kf_blob_stream){.source = v->layer->source,
                                                 .timeout_ns = v->opts->timeout_ns,
@@ -437,7 +381,7 @@ static int run(struct verifying *v, struct kf_err *err)
                                                 .arg = v},
                        err) != 0)
         return -1;
-    if (v->layer->source != v->layer->blob && hash_stream(v, err) != 0)
+    if (kf_layer_access(v->layer) == KF_ACCESS_FRAMES && hash_stream(v, err) != 0)
         return -1;
     if (v->layer->has_toc && check_tail(v, err) != 0)
         return -1;
@@ -452,8 +396,8 @@ int kf_layer_verify(struct kf_layer *layer, const struct kf_verify_opts *opts,
     struct verifying v = {.layer = layer, .opts = opts};
     int rc = run(&v, err);
 
-    digesting_fini(&v.blob);
-    digesting_fini(&v.diff);
+    kf_digesting_fini(&v.blob);
+    kf_digesting_fini(&v.diff);
     kf_tar_check_free(v.tar);
     kf_chunk_map_fini(&v.map);
     kf_frame_decoder_free(v.decoder);

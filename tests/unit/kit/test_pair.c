@@ -161,7 +161,21 @@ Test(pair, forms_without_a_toc)
     expect_refused("tar+gzip", "1;" SHA("b") ";-;4000;100;200;900", "", KF_E_MALFORMED);
     expect_refused("raw+zstd", "1;" SHA("b") ";-;4000;100;200;900", "", KF_E_MALFORMED);
     expect_refused("raw+gzip", SEPARATE ";100;100;200;900", TOC_LAYER, KF_E_MALFORMED);
-    expect_refused("tar+gzip", NULL, "", KF_E_UNSUPPORTED);
+}
+
+Test(pair, packed_without_a_toc)
+{
+    static const char *const forms[] = {"tar+gzip", "raw+gzip", "tar+zstd", "raw+zstd"};
+    struct paired paired;
+
+    for (size_t i = 0; i < KF_ARRAY_LEN(forms); i++) {
+        cr_assert_eq(pair(&paired, forms[i], NULL, ""), 0, "%s", paired.err.message);
+        cr_assert_eq(paired.count, 1);
+        cr_assert_not(paired.pairs[0].has_toc);
+        cr_assert_eq(paired.pairs[0].media.compression,
+                     i < 2 ? KF_COMPRESSION_GZIP : KF_COMPRESSION_ZSTD);
+        unpair(&paired);
+    }
 }
 
 /* The manifest has the layer, and its blob is nowhere. */
