@@ -57,8 +57,9 @@ uint64_t kf_object_chunk_at(const struct kf_object *object, uint64_t offset);
 uint64_t kf_object_local_bytes(const struct kf_object *object); /* present; cheap */
 bool kf_object_complete(const struct kf_object *object);
 
-/* Deletes an object, unless somebody has it open. */
-void kf_store_remove(struct kf_store *store, const char *name);
+/* Deletes an object, unless somebody has it open; the store itself has one for a moment
+ * that has just become complete. Whether it is gone. */
+bool kf_store_remove(struct kf_store *store, const char *name);
 
 /* About as much of an object that need not be open, for showing; 0 without a store. */
 uint64_t kf_store_local_bytes(struct kf_store *store, const char *name,

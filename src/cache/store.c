@@ -82,12 +82,11 @@ void kf_store_close(struct kf_store *store, int64_t deadline_ns)
     free_store(store);
 }
 
-void kf_store_remove(struct kf_store *store, const char *name)
+bool kf_store_remove(struct kf_store *store, const char *name)
 {
     char path[KF_PAIR_PATH_SIZE];
 
-    if (kf_pair_path(path, name, NULL) == 0)
-        (void)kf_pair_delete(store->objects_fd, path); /* then others take care of it */
+    return kf_pair_path(path, name, NULL) == 0 && kf_pair_delete(store->objects_fd, path);
 }
 
 void kf_store_hurry(struct kf_store *store)

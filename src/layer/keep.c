@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/block.h"
 #include "base/clock.h"
@@ -19,6 +20,7 @@
 
 #define CHUNK KF_PLAIN_CHUNK
 #define ON_THEIR_WAY 12u /* chunks to the disk */
+#define DROP_TRIES 100u
 #define PATIENCE_NS (200 * KF_NS_PER_MS)
 #define WORD_BITS 64
 
@@ -379,22 +381,26 @@ int kf_keep_settle(struct kf_keep *keep, uint64_t stream_size, struct kf_err *er
     return rc;
 }
 
+/* Somebody may have it open: then its bytes are forgotten, and its room is not. */
+static void drop_large(struct kf_keep *keep, const struct kf_table_entry *entry)
+{
+    struct kf_object *object = open_object(keep, entry, entry->size);
+    char name[KF_OBJECT_NAME_SIZE];
+
+    for (uint64_t chunk = 0; object && chunk < kf_object_chunk_count(object); chunk++)
+        kf_object_drop(object, chunk);
+    kf_object_unref(object);
+    kf_plain_object_name(keep->name, entry, name);
+    for (unsigned i = 0; i < DROP_TRIES && !kf_store_remove(keep->store, name); i++)
+        (void)nanosleep(&(struct timespec){.tv_nsec = 10 * KF_NS_PER_MS},
+                        NULL); /* shorter is fine */
+}
+
 void kf_keep_drop(struct kf_keep *keep)
 {
     end_large(keep);
     wait_for_writer(keep, 0);
-    for (uint32_t i = 0; keep->table && i < keep->table->count && i <= keep->entry; i++) {
-        const struct kf_table_entry *entry = &keep->table->entries[i];
-        struct kf_object *object;
-        char name[KF_OBJECT_NAME_SIZE];
-
-        if (entry->size < KF_LARGE_FILE)
-            continue;
-        object = open_object(keep, entry, entry->size);
-        for (uint64_t chunk = 0; object && chunk < kf_object_chunk_count(object); chunk++)
-            kf_object_drop(object, chunk);
-        kf_object_unref(object);
-        kf_plain_object_name(keep->name, entry, name);
-        kf_store_remove(keep->store, name);
-    }
+    for (uint32_t i = 0; keep->table && i < keep->table->count && i <= keep->entry; i++)
+        if (keep->table->entries[i].size >= KF_LARGE_FILE)
+            drop_large(keep, &keep->table->entries[i]);
 }
