@@ -147,14 +147,26 @@ static int begin(struct kf_opened *ret, struct kf_kit_opts *ret_kit,
     return 0;
 }
 
-static int open_all(struct kf_opened *ret, const struct kf_options *options,
-                    enum caching caching, struct kf_err *err)
+static void show_streaming(void *arg, const struct kf_kit_streaming *now)
+{
+    kf_progress_show(arg, now->kind, now->done, now->total);
+}
+
+static int open_all(struct kf_opened *ret, const struct kf_options *options, enum caching caching, bool defer, struct kf_err *err)
 {
     struct kf_kit_opts kit;
+    int rc;
 
     if (begin(ret, &kit, options, caching, err) != 0)
         return -1;
-    if (kf_kit_open(&ret->kit, &kit, err) != 0) {
+    kit.defer = defer;
+    kit.streaming = show_streaming;
+    kit.arg = &ret->streaming;
+    if (options->progress)
+        kf_progress_init(&ret->streaming, options);
+    rc = kf_kit_open(&ret->kit, &kit, err);
+    kf_progress_clear(&ret->streaming);
+    if (rc != 0) {
         ret->kit = NULL;
         kf_opened_close(ret);
         return -1;
@@ -167,19 +179,25 @@ static int open_all(struct kf_opened *ret, const struct kf_options *options,
 int kf_opened_open(struct kf_opened *ret, const struct kf_options *options,
                    struct kf_err *err)
 {
-    return open_all(ret, options, CACHED, err);
+    return open_all(ret, options, CACHED, false, err);
 }
 
 int kf_opened_open_looking(struct kf_opened *ret, const struct kf_options *options,
                            struct kf_err *err)
 {
-    return open_all(ret, options, LOOKING, err);
+    return open_all(ret, options, LOOKING, false, err);
+}
+
+int kf_opened_open_deferred(struct kf_opened *ret, const struct kf_options *options,
+                            struct kf_err *err)
+{
+    return open_all(ret, options, CACHED, true, err);
 }
 
 int kf_opened_open_uncached(struct kf_opened *ret, const struct kf_options *options,
                             struct kf_err *err)
 {
-    return open_all(ret, options, UNCACHED, err);
+    return open_all(ret, options, UNCACHED, true, err);
 }
 
 int kf_opened_another(struct kf_kit **ret, struct kf_opened *opened,

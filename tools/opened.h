@@ -11,6 +11,7 @@
 #include "cache/store.h"
 #include "kit/open.h"
 #include "kitfile/filter.h"
+#include "progress.h"
 
 struct kf_err;
 struct kf_options;
@@ -23,6 +24,7 @@ struct kf_opened {
     struct kf_stats stats;
     struct kf_filter filter;
     char *ref;
+    struct kf_progress streaming;
 };
 
 int kf_opened_open(struct kf_opened *ret, const struct kf_options *options,
@@ -31,7 +33,10 @@ int kf_opened_open(struct kf_opened *ret, const struct kf_options *options,
  * be used is only said when it was asked for by name. */
 int kf_opened_open_looking(struct kf_opened *ret, const struct kf_options *options,
                            struct kf_err *err);
-/* The same, without looking into a cache or keeping anything. */
+/* The same, but what must be streamed is left to kit/scan. */
+int kf_opened_open_deferred(struct kf_opened *ret, const struct kf_options *options,
+                            struct kf_err *err);
+/* The same, without looking into a cache or keeping anything, and deferred, too. */
 int kf_opened_open_uncached(struct kf_opened *ret, const struct kf_options *options,
                             struct kf_err *err);
 void kf_opened_close(struct kf_opened *opened);

@@ -16,7 +16,7 @@
 #define OPENING (READING | KF_V_VERIFY | KF_V_INSPECT | KF_V_UNPACK)
 #define ASKING (OPENING | KF_V_TAG)
 #define CACHE (READING | KF_V_DOCTOR | KF_V_UNPACK)
-#define LONG (KF_V_PACK | KF_V_VERIFY | KF_V_UNPACK)
+#define LONG (KF_V_PACK | KF_V_VERIFY | KF_V_UNPACK | KF_V_MOUNT | KF_V_LS)
 #define SEEING (KF_V_MOUNT | KF_V_LS | KF_V_CAT)
 #define ALL (~0u)
 #define FIELD(name) offsetof(struct kf_options, name)
@@ -68,6 +68,8 @@ const struct kf_option kf_option_table[] = {
     {"include-remote", 0, KF_OPT_FLAG, NULL, FIELD(include_remote),
      KF_V_MOUNT | KF_V_LS | KF_V_CAT | KF_V_VERIFY | KF_V_INSPECT | KF_V_UNPACK, NULL,
      NULL, "datasets that the kit says are in other kits, too"},
+    {"require-lazy", 0, KF_OPT_FLAG, NULL, FIELD(require_lazy), KF_V_MOUNT, NULL, NULL,
+     "refuse a kit with layers that must be streamed once (gzip, zstd of one frame)"},
     {"uid", 0, KF_OPT_ID, "USER", FIELD(uid), KF_V_MOUNT, NULL, NULL,
      "owner of what is mounted (you)"},
     {"gid", 0, KF_OPT_ID, "GROUP", FIELD(gid), KF_V_MOUNT, NULL, NULL,

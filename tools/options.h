@@ -46,6 +46,7 @@ struct kf_options {
     char *pull;
     bool include_remote;
     bool alone; /* no option: the kit without those it refers to, for pack's check */
+    bool require_lazy;
     /* network */
     bool plain_http;
     bool tls_verify;

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/mem.h"
+#include "kit/scan.h"
 #include "opened.h"
 #include "options.h"
 #include "verbs.h"
@@ -13,6 +14,20 @@ static int write_out(void *arg, const void *data, size_t length, struct kf_err *
     return kf_write_all(STDOUT_FILENO, data, length, err);
 }
 
+/* It may be in a layer that was not streamed yet. */
+static int scan(struct kf_kit *kit, const struct kf_options *options, struct kf_err *err)
+{
+    bool found = false;
+
+    if (kf_kit_scan(kit, options->args[1], options->offset, options->length, write_out,
+                    NULL, &found, err) != 0)
+        return -1;
+    return found ? 0
+                 : kf_fail(err, KF_E_NOTFOUND,
+                           "no '%s' in it (kitfs ls lists what there is)",
+                           options->args[1]);
+}
+
 static int copy(struct kf_kit *kit, const struct kf_options *options, struct kf_err *err)
 {
     const struct kf_tree *tree = kf_kit_tree(kit);
@@ -20,8 +35,7 @@ static int copy(struct kf_kit *kit, const struct kf_options *options, struct kf_
     uint64_t size;
 
     if (node == KF_NODE_NONE)
-        return kf_fail(err, KF_E_NOTFOUND, "no '%s' in it (kitfs ls lists what there is)",
-                       options->args[1]);
+        return scan(kit, options, err);
     if (tree->nodes[node].type == KF_TYPE_DIR)
         return kf_fail(err, KF_E_ARG, "'%s' is a folder", options->args[1]);
     size = tree->nodes[node].size;
@@ -36,7 +50,9 @@ int kf_verb_cat(const struct kf_options *options)
 {
     struct kf_opened opened;
     struct kf_err err = {0};
-    int rc = kf_opened_open(&opened, options, &err);
+    /* A folder that becomes the root has to be known. */
+    int rc = options->subdir ? kf_opened_open(&opened, options, &err)
+                             : kf_opened_open_deferred(&opened, options, &err);
 
     if (rc == 0) {
         rc = copy(opened.kit, options, &err);

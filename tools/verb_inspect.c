@@ -131,6 +131,7 @@ static const char *const access_texts[] = {
     [KF_ACCESS_FOUND_TOC] = "chunks, each checked by a table without annotation",
     [KF_ACCESS_FRAMES] = "frames, checked when all is local",
     [KF_ACCESS_RANGES] = "ranges, checked when all is local",
+    [KF_ACCESS_STREAM] = "streamed once",
 };
 
 static void print_layers(struct kf_kit *kit)
@@ -142,7 +143,7 @@ static void print_layers(struct kf_kit *kit)
         const struct kf_toc *toc = kf_layer_toc(layer->layer);
         const struct kf_table *table = kf_layer_table(layer->layer);
         bool is_own = strcmp(layer->kit, kf_kit_name(kit)) == 0;
-        char size[32], chunks[16] = "-";
+        char size[32], chunks[16] = "-", count[16] = "-";
         uint32_t files = 0;
 
         for (uint32_t k = 0; k < table->count; k++)
@@ -150,8 +151,10 @@ static void print_layers(struct kf_kit *kit)
         if (toc)
             (void)snprintf(chunks, sizeof(chunks), "%" PRIu32,
                            toc->chunk_count); /* fits */
-        printf("%-9s %-9s %11s %9" PRIu32 " %9s  %s%s%s\n", layer->kind, layer->form,
-               kf_format_size(layer->size, size), files, chunks,
+        if (!kf_layer_is_deferred(layer->layer))
+            (void)snprintf(count, sizeof(count), "%" PRIu32, files); /* fits */
+        printf("%-9s %-9s %11s %9s %9s  %s%s%s\n", layer->kind, layer->form,
+               kf_format_size(layer->size, size), count, chunks,
                access_texts[kf_layer_access(layer->layer)], is_own ? "" : ", from ",
                is_own ? "" : layer->kit);
     }

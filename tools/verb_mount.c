@@ -41,6 +41,8 @@ int kf_verb_mount(const struct kf_options *options)
     mount.readahead_bytes = (uint32_t)options->readahead_bytes;
     kf_kit_from_options(&mount.kit, &filter, options);
     mount.kit.ref = ref;
+    mount.kit.require_lazy = options->require_lazy;
+    mount.progress = !options->quiet && strcmp(options->progress, "none") != 0;
     kf_cache_from_options(&mount.cache, options);
     return kf_mount(&mount, &err) == 0 ? 0 : kf_report_ref("mount", options, &err);
 }

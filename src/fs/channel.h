@@ -25,6 +25,7 @@ enum kf_msg_type {
     KF_MSG_MOUNTED,   /* keeper -> worker: - , - ; carries /dev/fuse */
     KF_MSG_READAHEAD, /* worker -> keeper: wanted KiB; the answer: KiB in effect */
     KF_MSG_READY,     /* worker -> keeper -> command: the mount can be read */
+    KF_MSG_PROGRESS,  /* worker -> keeper -> command: - , how far it has come */
     KF_MSG_DETACHED,  /* keeper -> worker: no path leads to the mount any more */
     KF_MSG_TYPE_COUNT
 };

@@ -122,6 +122,15 @@ static int on_line(struct keeper *keeper, const struct kf_msg *msg, struct kf_er
     return 0;
 }
 
+/* In the foreground nobody waits, and bars would tear the log. */
+static int on_progress(struct keeper *keeper, const struct kf_msg *msg,
+                       struct kf_err *err)
+{
+    if (keeper->up >= 0)
+        tell_up(keeper, msg);
+    return 0;
+}
+
 static int on_fail(struct keeper *keeper, const struct kf_msg *msg, struct kf_err *err)
 {
     struct kf_err failure;
@@ -181,12 +190,13 @@ typedef int handler(struct keeper *keeper, const struct kf_msg *msg, struct kf_e
 static handler *const handlers[KF_MSG_TYPE_COUNT] = {
     [KF_MSG_LINE] = on_line,     [KF_MSG_FAIL] = on_fail,
     [KF_MSG_OPENED] = on_opened, [KF_MSG_READAHEAD] = on_readahead,
-    [KF_MSG_READY] = on_ready,
+    [KF_MSG_READY] = on_ready,   [KF_MSG_PROGRESS] = on_progress,
 };
 
 #define OF_WORKER                                                                    \
     (KF_MSG_BIT(KF_MSG_LINE) | KF_MSG_BIT(KF_MSG_FAIL) | KF_MSG_BIT(KF_MSG_OPENED) | \
-     KF_MSG_BIT(KF_MSG_READAHEAD) | KF_MSG_BIT(KF_MSG_READY))
+     KF_MSG_BIT(KF_MSG_READAHEAD) | KF_MSG_BIT(KF_MSG_READY) |                       \
+     KF_MSG_BIT(KF_MSG_PROGRESS))
 
 /* One message. A worker that does not keep to the rules is ended. */
 static void hear_worker(struct keeper *keeper)

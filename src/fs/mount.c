@@ -15,7 +15,31 @@
 #include "fs/keeper.h"
 #include "fs/mountpoint.h"
 
+#define LINE_NS (5 * KF_NS_PER_S)     /* between lines about progress */
 #define GOODBYE_NS (10 * KF_NS_PER_S) /* for the keeper to clean up after a failure */
+
+/* A bar on a terminal, else a plain line every few seconds. */
+struct bar {
+    bool terminal;
+    bool drawn;
+    int64_t next_ns;
+};
+
+static void show_progress(struct bar *bar, const char *text)
+{
+    if (!bar->terminal && kf_now_ns() < bar->next_ns)
+        return;
+    bar->next_ns = kf_deadline_ns(LINE_NS);
+    bar->drawn = bar->terminal;
+    (void)fprintf(stderr, bar->terminal ? "\r%s\033[K" : "%s\n", text);
+}
+
+static void clear(struct bar *bar)
+{
+    if (bar->drawn)
+        (void)fprintf(stderr, "\r\033[K");
+    bar->drawn = false;
+}
 
 static void say(const struct kf_mount_opts *opts, const char *text)
 {
@@ -63,8 +87,10 @@ __attribute__((noreturn)) static void become_keeper(const struct kf_mount_opts *
 static int wait_for_keeper(const struct kf_mount_opts *opts, int keeper,
                            struct kf_err *err)
 {
-    const unsigned all =
-        KF_MSG_BIT(KF_MSG_LINE) | KF_MSG_BIT(KF_MSG_FAIL) | KF_MSG_BIT(KF_MSG_READY);
+    const unsigned all = KF_MSG_BIT(KF_MSG_LINE) | KF_MSG_BIT(KF_MSG_FAIL) |
+                         KF_MSG_BIT(KF_MSG_READY) | KF_MSG_BIT(KF_MSG_PROGRESS);
+    struct bar bar = {.terminal = isatty(STDERR_FILENO) == 1,
+                      .next_ns = kf_deadline_ns(LINE_NS)};
     int64_t deadline_ns = KF_NO_DEADLINE;
     bool failed = false;
     struct kf_msg msg;
@@ -72,6 +98,11 @@ static int wait_for_keeper(const struct kf_mount_opts *opts, int keeper,
 
     while ((got = kf_channel_receive(keeper, all, deadline_ns, &msg, NULL,
                                      failed ? NULL : err)) > 0) {
+        if (msg.type == KF_MSG_PROGRESS) {
+            show_progress(&bar, msg.text);
+            continue;
+        }
+        clear(&bar);
         if (msg.type == KF_MSG_READY)
             return 0;
         if (msg.type == KF_MSG_LINE) {
@@ -82,6 +113,7 @@ static int wait_for_keeper(const struct kf_mount_opts *opts, int keeper,
             deadline_ns = kf_deadline_ns(GOODBYE_NS);
         }
     }
+    clear(&bar);
     if (got == 0 && !failed)
         return kf_fail(err, KF_E_IO, "the keeper ended unexpectedly");
     return -1;

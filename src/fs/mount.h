@@ -23,7 +23,8 @@ struct kf_mount_opts {
     bool foreground;
     bool allow_other;
     bool quiet;
-    uid_t uid; /* owner of every node */
+    bool progress; /* of streaming is shown */
+    uid_t uid;     /* owner of every node */
     gid_t gid;
     mode_t umask;
     uint32_t readahead_bytes; /* the kernel's; 0: 1 MiB */

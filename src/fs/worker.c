@@ -34,6 +34,7 @@
 #define READAHEAD_WAIT (2 * KF_NS_PER_S)
 #define CHECK_NS (2 * KF_NS_PER_S) /* what is checked waits for the first readers */
 #define KERNEL_READAHEAD_KIB 128u  /* what it is when nobody raises it */
+#define BAR_NS (KF_NS_PER_S / 5)
 #define MIN_JOBS 2
 #define MAX_JOBS 8
 
@@ -51,6 +52,7 @@ struct worker {
     struct kf_store *store;
     struct kf_view view;
     struct kf_session *session;
+    int64_t bar_began_ns, bar_next_ns; /* of streaming; 0: not begun */
     pthread_t control;
     bool controlled; /* the thread runs */
 };
@@ -86,6 +88,30 @@ static void open_store(struct worker *worker)
     say(worker, line);
 }
 
+/* Kind, how much of its blobs, how fast, how long still. */
+static void show_streaming(void *arg, const struct kf_kit_streaming *now)
+{
+    struct worker *worker = arg;
+    int64_t now_ns = kf_now_ns();
+    struct kf_msg msg = {.type = KF_MSG_PROGRESS};
+    char done[KF_WORDS_SIZE_SIZE], total[KF_WORDS_SIZE_SIZE], rate[KF_WORDS_SIZE_SIZE];
+    double seconds, speed;
+
+    if (worker->bar_began_ns == 0)
+        worker->bar_began_ns = now_ns;
+    if (now_ns < worker->bar_next_ns)
+        return;
+    worker->bar_next_ns = now_ns + BAR_NS;
+    seconds = (double)(now_ns - worker->bar_began_ns) / KF_NS_PER_S;
+    speed = seconds > 0.001 ? (double)now->done / seconds : 0;
+    (void)snprintf(msg.text, sizeof(msg.text),
+                   "streaming %s: %s of %s, %s/s, %.0f s left", now->kind,
+                   kf_words_size(now->done, done), kf_words_size(now->total, total),
+                   kf_words_size((uint64_t)speed, rate),
+                   speed > 0 ? (double)(now->total - now->done) / speed : 0.0); /* fits */
+    (void)kf_channel_send(worker->channel, &msg, -1, NULL); /* nobody: no matter */
+}
+
 static int open_kit(struct worker *worker, struct kf_err *err)
 {
     struct kf_kit_opts opts = worker->opts->kit;
@@ -97,6 +123,9 @@ static int open_kit(struct worker *worker, struct kf_err *err)
     opts.workq = worker->workq;
     opts.store = worker->store;
     opts.stats = &worker->stats;
+    if (worker->opts->progress)
+        opts.streaming = show_streaming;
+    opts.arg = worker;
     return kf_kit_open(&worker->view.kit, &opts, err);
 }
 
@@ -136,7 +165,7 @@ static void say_layers(struct worker *worker)
         const char *kind = kf_kit_layer(worker->view.kit, i)->kind;
         char line[128], size[KF_WORDS_SIZE_SIZE];
         uint64_t sum = 0;
-        bool said = false;
+        bool said = false, streamed = false;
 
         for (size_t j = 0; j < count; j++) {
             const struct kf_kit_layer *other = kf_kit_layer(worker->view.kit, j);
@@ -144,12 +173,16 @@ static void say_layers(struct worker *worker)
             if (strcmp(other->kind, kind) != 0)
                 continue;
             sum += other->size;
+            streamed |= kf_layer_is_streamed(other->layer);
             said |= j < i;
         }
         if (said)
             continue;
-        (void)snprintf(line, sizeof(line), "  %-9s %-8s lazy", kind,
-                       kf_words_size(sum, size)); /* kinds are short */
+        (void)snprintf(line, sizeof(line), "  %-9s %-8s %s", kind,
+                       kf_words_size(sum, size),
+                       !streamed       ? "lazy"
+                       : worker->store ? "streamed once, into the cache"
+                                       : "streamed, and nothing kept"); /* short */
         say(worker, line);
     }
 }

@@ -19,6 +19,7 @@
 #include "layer/layer_state.h"
 #include "layer/le.h"
 #include "layer/seektab.h"
+#include "layer/streamed.h"
 #include "layer/tar_check.h"
 #include "layer/tar_encode.h"
 
@@ -31,6 +32,9 @@ struct verifying {
     struct kf_digesting blob, diff; /* diff: none when the blob is the stream */
     struct kf_tar_check *tar;       /* NULL: none, or it has failed */
     bool stream_lost;
+    struct kf_streamed
+        *streamed; /* of a layer that is streamed; NULL: or it has failed */
+    struct kf_digest streamed_diff;
     /* With a TOC: where we are in the blob. */
     struct kf_chunk_map map;
     struct kf_frame_decoder *decoder;
@@ -165,11 +169,22 @@ static int take_chunks(struct verifying *v, const uint8_t *data, size_t length,
     return 0;
 }
 
+/* What goes wrong is told once; the blob is read on, for its digest. */
+static void lose_streamed(struct verifying *v, const struct kf_err *why)
+{
+    report(v, "%s", why->message);
+    kf_streamed_free(kf_steal(v->streamed));
+    lose_stream(v);
+}
+
 static int take_piece(struct verifying *v, const uint8_t *data, size_t length,
                       struct kf_err *err)
 {
     size_t used = 0;
+    struct kf_err why;
 
+    if (v->streamed && kf_streamed_push(v->streamed, data, length, &why) != 0)
+        lose_streamed(v, &why);
     if (!v->layer->has_toc)
         return 0; /* the blob's digest is all there is */
     if (take_chunks(v, data, length, &used, err) != 0)
@@ -307,13 +322,23 @@ static int prepare_toc(struct verifying *v, struct kf_err *err)
     return v->decoder ? kf_digesting_init(&v->diff, err) : -1;
 }
 
+static int prepare_streamed(struct verifying *v, struct kf_err *err)
+{
+    const struct kf_streamed_opts opts = {
+        .packing = v->layer->packing, .is_tar = v->layer->is_tar, .digest = true};
+
+    v->streamed = kf_streamed_new(&opts, err);
+    return v->streamed ? 0 : -1;
+}
+
 static int prepare(struct verifying *v, struct kf_err *err)
 {
     struct kf_layer *layer = v->layer;
     uint64_t stream_size = layer->table.stream_size;
 
     if (kf_digesting_init(&v->blob, err) != 0 ||
-        (layer->has_toc && prepare_toc(v, err) != 0))
+        (layer->has_toc && prepare_toc(v, err) != 0) ||
+        (layer->is_streamed && prepare_streamed(v, err) != 0))
         return -1;
     if (!is_archive(layer))
         return 0;
@@ -334,7 +359,7 @@ static int compare_digests(struct verifying *v, struct kf_err *err)
         return -1;
     if (!kf_digest_equal(&blob, &v->layer->digest))
         report(v, "the blob's digest is %s", kf_digest_format(&blob, text));
-    diff = blob;
+    diff = v->layer->is_streamed ? v->streamed_diff : blob;
     if (v->diff.hasher && kf_digesting_finish(&v->diff, &diff, err) != 0)
         return -1;
     if (v->opts->diff_id && !v->stream_lost && !kf_digest_equal(&diff, v->opts->diff_id))
@@ -385,6 +410,8 @@ static int run(struct verifying *v, struct kf_err *err)
         return -1;
     if (v->layer->has_toc && check_tail(v, err) != 0)
         return -1;
+    if (v->streamed && kf_streamed_end(v->streamed, &v->streamed_diff, &why) != 0)
+        lose_streamed(v, &why);
     if (v->tar && kf_tar_check_end(v->tar, &why) != 0)
         report(v, "%s", why.message);
     return compare_digests(v, err);
@@ -398,6 +425,7 @@ int kf_layer_verify(struct kf_layer *layer, const struct kf_verify_opts *opts,
 
     kf_digesting_fini(&v.blob);
     kf_digesting_fini(&v.diff);
+    kf_streamed_free(v.streamed);
     kf_tar_check_free(v.tar);
     kf_chunk_map_fini(&v.map);
     kf_frame_decoder_free(v.decoder);

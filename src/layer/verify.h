@@ -1,7 +1,8 @@
 /*
  * Everything about a layer that can be checked: the whole blob is read, its digest, each
  * chunk, what follows the chunks, the archive inside against the table of contents, and
- * the digest of the unpacked stream (docs/formats/layer.md). Blocking.
+ * the digest of the unpacked stream (docs/formats/layer.md). A layer that is streamed may
+ * be a deferred one. Blocking.
  */
 #ifndef KF_LAYER_VERIFY_H
 #define KF_LAYER_VERIFY_H

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/workq.h"
 #include "cache/store.h"
+#include "fake_source.h"
 #include "fetch/queue.h"
 #include "packed.h"
 #include "tar_maker.h"

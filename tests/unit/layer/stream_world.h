@@ -10,7 +10,6 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "fake_source.h"
 #include "layer/layer.h"
 
 #define MIB(n) ((size_t)(n) << 20)
@@ -19,6 +18,8 @@
 /* An archive of: d/small (5000 bytes), a (16 MiB and a bit), d/middle (3 MiB), b (1 MiB
  * and a byte), tail (100 bytes). */
 enum { DIR_ENTRY, SMALL_ENTRY, A_ENTRY, MIDDLE_ENTRY, B_ENTRY, TAIL_ENTRY, ENTRIES };
+
+struct kf_fake_source;
 
 struct stream_form {
     bool is_tar;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cache/turn.h"
+#include "fake_source.h"
 #include "layer/layer_state.h"
 #include "packed.h"
 #include "stream_world.h"

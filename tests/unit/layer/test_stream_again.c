@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "cache/object.h"
 #include "cache/store.h"
+#include "fake_source.h"
 #include "fetch/queue.h"
 #include "layer/layer_state.h"
 #include "layer/pass.h"
