@@ -70,6 +70,23 @@ Test(writer, writes_a_window_after_a_second)
     cache_close(store);
 }
 
+/* Without a second's wait: who has handed over the last of something knows. */
+Test(writer, writes_in_a_hurry_when_told)
+{
+    struct kf_store *store = cache_open_with(&(struct kf_store_opts){.path = cache_path});
+    struct kf_object *object = object_open(store, "object", 2 * WINDOW);
+    int64_t began_ns = kf_now_ns();
+    struct put *put = put_start(object, 1);
+
+    cr_assert_not_null(put);
+    kf_store_hurry(store);
+    put_wait(put);
+    cr_assert(kf_object_has(object, 1));
+    cr_assert_lt(kf_now_ns() - began_ns, KF_NS_PER_S / 2);
+    kf_object_unref(object);
+    cache_close(store);
+}
+
 Test(writer, fills_the_gap_in_a_window)
 {
     struct kf_store *store = open_roomy();

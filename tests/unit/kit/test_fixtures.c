@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/workq.h"
 #include "kit/open.h"
+#include "kit/scan.h"
 
 #define KITS TEST_DATA "/kits"
 
@@ -163,6 +164,77 @@ Test(fixtures, plain_tar)
 Test(fixtures, gzip_and_zstd_without_a_cache)
 {
     expect_fixtures(packed, KF_ARRAY_LEN(packed));
+}
+
+static int count_bytes(void *arg, const void *data, size_t length, struct kf_err *err)
+{
+    *(uint64_t *)arg += length;
+    return 0;
+}
+
+/* Deferred, its files are not in the tree, and each is found all the same. */
+static void expect_scanned(const struct fixture *fixture, struct kf_workq *workq)
+{
+    char ref[512], path[512];
+    struct kf_kit_opts opts = {.ref = ref, .workq = workq, .defer = true};
+    struct kf_kit *kit, *whole;
+    struct kf_err err = {0};
+    bool found;
+
+    (void)snprintf(ref, sizeof(ref), "oci:" KITS "/%s/store@sha256:%s", fixture->dir,
+                   fixture->digest);
+    cr_assert_eq(kf_kit_open(&kit, &opts, &err), 0, "%s", err.message);
+    cr_assert_eq(open_fixture(&whole, fixture, workq, &err), 0, "%s", err.message);
+    cr_assert_eq(kf_kit_tree(kit)->count, 2, "the root and the Kitfile");
+    for (uint32_t i = 1; i < kf_kit_tree(whole)->count; i++) {
+        const struct kf_node *node = &kf_kit_tree(whole)->nodes[i];
+        kf_auto(kf_free) char *name = kf_tree_path(kf_kit_tree(whole), i);
+        uint64_t bytes = 0;
+
+        if (node->type == KF_TYPE_DIR || node->layer == KF_NODE_NONE)
+            continue;
+        (void)snprintf(path, sizeof(path), "/%s/", name);
+        cr_assert_eq(
+            kf_kit_scan(kit, path, 0, UINT64_MAX, count_bytes, &bytes, &found, &err), 0,
+            "%s", err.message);
+        cr_assert(found, "%s", name);
+        cr_assert_eq(bytes, node->size, "%s", name);
+    }
+    cr_assert_eq(kf_kit_scan(kit, "no/such", 0, 1, count_bytes, NULL, &found, &err), 0);
+    cr_assert_not(found);
+    cr_assert_eq(kf_kit_close(kit, kf_deadline_ns(10 * KF_NS_PER_S)), 0);
+    cr_assert_eq(kf_kit_close(whole, kf_deadline_ns(10 * KF_NS_PER_S)), 0);
+}
+
+Test(fixtures, looked_into_without_streaming)
+{
+    struct kf_workq *workq = kf_workq_new(2, NULL);
+
+    for (size_t i = 0; i < KF_ARRAY_LEN(packed); i++)
+        expect_scanned(&packed[i], workq);
+    kf_workq_free(workq);
+}
+
+Test(fixtures, lazy_ones_are_wanted)
+{
+    struct kf_workq *workq = kf_workq_new(2, NULL);
+    char ref[512];
+    struct kf_kit_opts opts = {.ref = ref, .workq = workq, .require_lazy = true};
+    struct kf_kit *kit;
+    struct kf_err err = {0};
+
+    for (size_t i = 0; i < KF_ARRAY_LEN(packed); i++) {
+        (void)snprintf(ref, sizeof(ref), "oci:" KITS "/%s/store@sha256:%s", packed[i].dir,
+                       packed[i].digest);
+        cr_assert_eq(kf_kit_open(&kit, &opts, &err), -1);
+        cr_assert_eq(err.kind, KF_E_UNSUPPORTED);
+        cr_assert_not_null(strstr(err.message, "(model, tar+"), "%s", err.message);
+    }
+    (void)snprintf(ref, sizeof(ref), "oci:" KITS "/%s/store@sha256:%s", plain[0].dir,
+                   plain[0].digest);
+    cr_assert_eq(kf_kit_open(&kit, &opts, &err), 0, "%s", err.message);
+    cr_assert_eq(kf_kit_close(kit, kf_deadline_ns(10 * KF_NS_PER_S)), 0);
+    kf_workq_free(workq);
 }
 
 Test(fixtures, what_is_said_about_a_kit)

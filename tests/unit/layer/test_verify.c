@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "fake_source.h"
 #include "layer/layer_state.h"
+#include "stream_world.h"
 #include "toc_world.h"
 
 static const struct pack_file weights = {.seed = 1, .alphabet = 256};
@@ -210,4 +211,61 @@ Test(verify, layer_read_by_frames)
     cr_assert_not_null(strstr(said.all, "the blob's digest is"));
     cr_assert_not_null(strstr(said.all, "zstd frame 3"), "%s", said.all);
     toc_world_end(&world);
+}
+
+/* ---- layers that are streamed ---- */
+
+static void verify_streamed(struct stream_world *world, struct said *said,
+                            const struct kf_digest *diff_id)
+{
+    const struct kf_verify_opts opts = {.diff_id = diff_id,
+                                        .timeout_ns = 10 * KF_NS_PER_S,
+                                        .problem = on_problem,
+                                        .progress = on_progress,
+                                        .arg = said};
+    struct kf_err err;
+
+    *said = (struct said){0};
+    if (kf_layer_verify(world->layer, &opts, &err) != 0)
+        on_problem(said, err.message);
+}
+
+Test(verify, streamed_layers)
+{
+    const struct kf_digest wrong = {{9}};
+    struct stream_world world;
+    struct kf_digest diff;
+    struct said said;
+
+    for (size_t i = 0; i < STREAM_FORMS; i++) {
+        stream_world_begin(&world, stream_forms[i], MIB(2), false);
+        cr_assert_eq(stream_world_open(&world, true), 0);
+        cr_assert_eq(kf_digest_of(&diff, world.stream.data, world.stream.length, NULL),
+                     0);
+        verify_streamed(&world, &said, &diff);
+        cr_assert_eq(said.problems, 0, "%s", said.all);
+        cr_assert_eq(said.bytes, world.blob.length);
+        verify_streamed(&world, &said, &wrong);
+        cr_assert_eq(said.problems, 1, "%s", said.all);
+        cr_assert_not_null(strstr(said.all, "unpacked content"), "%s", said.all);
+        stream_world_end(&world);
+    }
+}
+
+/* The blob is read to its end all the same, and its digest told. */
+Test(verify, damaged_streamed_layers)
+{
+    struct stream_world world;
+    struct said said;
+
+    for (size_t i = 0; i < STREAM_FORMS; i++) {
+        stream_world_begin(&world, stream_forms[i], MIB(2), false);
+        cr_assert_eq(stream_world_open(&world, true), 0);
+        world.blob.data[world.blob.length / 2 + 5000] ^= 0x10;
+        verify_streamed(&world, &said, NULL);
+        cr_assert_eq(said.problems, 2, "form %zu: %s", i, said.all);
+        cr_assert_not_null(strstr(said.all, "the blob's digest is"), "%s", said.all);
+        cr_assert_eq(said.bytes, world.blob.length);
+        stream_world_end(&world);
+    }
 }
