@@ -47,13 +47,26 @@ static bool is_likely(const struct kf_kit_layer *layer, const char *path)
            (path[length] == '/' || path[length] == '\0');
 }
 
-static int scan_some(struct kf_kit *kit, struct kf_scan *scan, bool likely,
-                     struct kf_err *err)
+/* The path as the layer's names are; NULL: it is in another folder. */
+static const char *inside(const struct kf_kit_layer *layer, const char *path)
+{
+    size_t length = strlen(layer->prefix);
+
+    if (length == 0)
+        return path;
+    return strncmp(path, layer->prefix, length) == 0 && path[length] == '/'
+               ? path + length + 1
+               : NULL;
+}
+
+static int scan_some(struct kf_kit *kit, struct kf_scan *scan, const char *path,
+                     bool likely, struct kf_err *err)
 {
     for (size_t i = 0; i < kf_kit_layer_count(kit) && !scan->found; i++) {
         const struct kf_kit_layer *layer = kf_kit_layer(kit, i);
 
-        if (kf_layer_is_deferred(layer->layer) &&
+        scan->path = inside(layer, path);
+        if (scan->path && kf_layer_is_deferred(layer->layer) &&
             is_likely(layer, scan->path) == likely &&
             kf_layer_scan(layer->layer, scan, err) != 0)
             return -1;
@@ -66,11 +79,12 @@ int kf_kit_scan(struct kf_kit *kit, const char *path, uint64_t offset, uint64_t 
 {
     kf_auto(kf_free) char *plain = make_plain(path);
     struct kf_scan scan = {
-        .path = plain, .offset = offset, .length = length, .write = write, .arg = arg};
+        .offset = offset, .length = length, .write = write, .arg = arg};
 
     if (!plain)
         return kf_fail(err, KF_E_NOMEM, "no memory for a path");
-    if (scan_some(kit, &scan, true, err) != 0 || scan_some(kit, &scan, false, err) != 0)
+    if (scan_some(kit, &scan, plain, true, err) != 0 ||
+        scan_some(kit, &scan, plain, false, err) != 0)
         return -1;
     *ret_found = scan.found;
     return 0;
