@@ -234,7 +234,7 @@ case_diff_id() {
     grep -q "unpacked content" "$TMP/output" || fail "$(cat "$TMP/output")"
 }
 
-# 1 MiB that unpacks to 32 GiB, and more entries than a table may have.
+# 1 MiB that stands for 32 GiB of zeros.
 case_bombs() {
     need zstd
     mkdir -p "$TMP/files" "$MNT"

@@ -267,8 +267,7 @@ Test(unpack, other_formats)
     static const char *const heads[] = {
         "\x1f\x9d compress",
         "BZh9 bzip2",
-        "\xfd"
-        "7zXZ",
+        "\xfd\x37zXZ",
         "\x78\x9c zlib",
         "\x22\xb5\x2f\xfd zstd 0.2",
         "\x27\xb5\x2f\xfd zstd 0.7",
