@@ -152,7 +152,8 @@ static void show_streaming(void *arg, const struct kf_kit_streaming *now)
     kf_progress_show(arg, now->kind, now->done, now->total);
 }
 
-static int open_all(struct kf_opened *ret, const struct kf_options *options, enum caching caching, bool defer, struct kf_err *err)
+static int open_all(struct kf_opened *ret, const struct kf_options *options,
+                    enum caching caching, bool defer, struct kf_err *err)
 {
     struct kf_kit_opts kit;
     int rc;

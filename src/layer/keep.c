@@ -126,7 +126,7 @@ static int send(struct kf_keep *keep, struct kf_object *object, uint64_t chunk,
 static struct kf_object *open_object(const struct kf_keep *keep,
                                      const struct kf_table_entry *entry, uint64_t size)
 {
-    struct kf_object_spec spec = {.size = size, .chunk_size = CHUNK};
+    struct kf_object_spec spec = {.size = size, .chunk_size = CHUNK, .kept_anyway = true};
     struct kf_object *object = NULL;
 
     kf_plain_object_name(keep->name, entry, spec.name);

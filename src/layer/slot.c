@@ -60,7 +60,8 @@ static int make_plain(const struct kf_slot *slot, struct kf_feed **ret,
     const struct kf_layer *layer = slot->layer;
     kf_auto(kf_auto_object) struct kf_object *object = NULL;
     kf_auto(kf_free) struct span *span = malloc(sizeof(*span));
-    struct kf_object_spec spec = {.chunk_size = KF_PLAIN_CHUNK};
+    struct kf_object_spec spec = {.chunk_size = KF_PLAIN_CHUNK,
+                                  .kept_anyway = layer->is_streamed};
 
     if (!span)
         return kf_fail(err, KF_E_NOMEM, "no memory for a feed");
