@@ -184,6 +184,21 @@ case_progress() {
     umount_kit
 }
 
+# By way of the cache: one stream, however many files there are.
+case_unpack() {
+    make_files 20M
+    pack_kit tar+gzip gzip -1
+    serve
+    kit unpack --plain-http "$KIT" -d "$TMP/unpacked"
+    within 50 diff -r --exclude Kitfile "$TMP/files" "$TMP/unpacked"
+    at_most "$(sent path=blobs)" $(($(blob_bytes) + MIB / 4)) "bytes"
+    mark=$(control mark)
+    mount_kit "$KIT"
+    same_files
+    equal "$(requests "from=$mark" path=blobs)" 0 "blob requests of a mount afterwards"
+    umount_kit
+}
+
 # Ctrl-C while it streams: all is gone in seconds, and the next mount begins anew.
 case_interrupted() {
     local streaming
