@@ -68,7 +68,7 @@ int stream_world_open(struct stream_world *world, bool defer);
 void stream_world_expect_open(struct stream_world *world);
 void stream_world_expect_refused(struct stream_world *world, enum kf_err_kind kind,
                                  const char *words);
-/* No table, no object, no lock, no spool. */
+/* No table, no object, no lock, no spool; that there is no seek table may be known. */
 void stream_world_expect_empty_cache(struct stream_world *world);
 
 /* A read that can be waited for: `done` is posted by the read's own done. */

@@ -12,7 +12,19 @@
 #include "packed.h"
 #include "stream_world.h"
 
+#define KIB(n) ((uint64_t)(n) << 10)
+
 /* ---- the pass ---- */
+
+/* For zstd its end is looked at first, where a seek table would be. */
+static void expect_streamed_once(struct stream_world *world)
+{
+    uint64_t bytes = kf_fake_source_bytes(world->fake);
+
+    cr_assert_geq(bytes, world->blob.length);
+    cr_assert_leq(bytes, world->blob.length +
+                             (world->form.packing == KF_LAYER_ZSTD ? KIB(64) : 0));
+}
 
 static void expect_once(struct stream_form form, size_t raw_size)
 {
@@ -22,7 +34,7 @@ static void expect_once(struct stream_form form, size_t raw_size)
     stream_world_begin(&world, form, raw_size, true);
     stream_world_expect_open(&world);
     requests = kf_fake_source_requests(world.fake);
-    cr_assert_eq(kf_fake_source_bytes(world.fake), world.blob.length);
+    expect_streamed_once(&world);
     cr_assert_gt(world.told, 0);
     cr_assert_eq(world.told_done, world.blob.length);
     stream_world_expect_all(&world);
