@@ -116,7 +116,7 @@ unpack_and_compare() { # REF VERSION/NAME [OPTIONS]
 
 case_unpack_layout() {
     layouts
-    for kit in $lazy; do
+    for kit in $mountable; do
         unpack_and_compare "oci:$TMP/kit-${kit%/*}:${kit#*/}" "$kit"
     done
 }
@@ -125,7 +125,7 @@ case_unpack_store() {
     local version
     for version in 1.7 1.11 1.15; do
         store_of_kit "$version"
-        for kit in $lazy $refer; do
+        for kit in $mountable $refer; do
             [ "${kit%/*}" = "$version" ] || continue
             unpack_and_compare "$(name_of "$version" "${kit#*/}")" "$kit"
         done
@@ -135,7 +135,7 @@ case_unpack_store() {
 
 case_unpack_docker_registry() {
     pushed
-    for kit in $lazy; do
+    for kit in $mountable; do
         unpack_and_compare "$DOCKER_REGISTRY/kits/${kit#*/}:${kit%/*}" "$kit"
     done
 }
