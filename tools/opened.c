@@ -50,6 +50,15 @@ void kf_cache_from_options(struct kf_store_opts *ret, const struct kf_options *o
                                   .min_free_percent = options->min_free_percent};
 }
 
+static enum kf_layer_check check_from_options(const struct kf_options *options)
+{
+    if (options->verify && strcmp(options->verify, "full") == 0)
+        return KF_CHECK_FULL;
+    if (options->verify && strcmp(options->verify, "require-toc") == 0)
+        return KF_CHECK_REQUIRE_TOC;
+    return KF_CHECK_DEFERRED;
+}
+
 int kf_filter_from_options(struct kf_filter *ret, const struct kf_options *options,
                            struct kf_err *err)
 {
@@ -77,7 +86,8 @@ void kf_kit_from_options(struct kf_kit_opts *ret, const struct kf_filter *filter
                                 .alone = options->alone,
                                 .filter = filter->count > 0 ? filter : NULL,
                                 .labels = &options->labels,
-                                .subdir = options->subdir};
+                                .subdir = options->subdir,
+                                .check = check_from_options(options)};
     kf_net_from_options(&ret->net, options);
 }
 

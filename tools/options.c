@@ -70,6 +70,10 @@ const struct kf_option kf_option_table[] = {
      NULL, "datasets that the kit says are in other kits, too"},
     {"require-lazy", 0, KF_OPT_FLAG, NULL, FIELD(require_lazy), KF_V_MOUNT, NULL, NULL,
      "refuse a kit with layers that must be streamed once (gzip, zstd of one frame)"},
+    {"verify", 0, KF_OPT_TEXT, "WHEN", FIELD(verify), KF_V_MOUNT | KF_V_LS | KF_V_CAT,
+     "deferred", "deferred|full|require-toc",
+     "when layers without a table of contents are checked: once all of them is here, or "
+     "before anything is read; or refuse such kits"},
     {"uid", 0, KF_OPT_ID, "USER", FIELD(uid), KF_V_MOUNT, NULL, NULL,
      "owner of what is mounted (you)"},
     {"gid", 0, KF_OPT_ID, "GROUP", FIELD(gid), KF_V_MOUNT, NULL, NULL,

@@ -47,6 +47,7 @@ struct kf_options {
     bool include_remote;
     bool alone; /* no option: the kit without those it refers to, for pack's check */
     bool require_lazy;
+    char *verify;
     /* network */
     bool plain_http;
     bool tls_verify;

@@ -87,9 +87,9 @@ static int check(int fd, const char *path, struct kf_err *err)
 
 int kf_folder_open(const char *path, struct kf_err *err)
 {
-    static const char *const parts[] = {"objects",   "small/blob", "small/table",
-                                        "small/toc", "small/seek", "small/tag",
-                                        "turn"};
+    static const char *const parts[] = {"objects",    "small/blob", "small/table",
+                                        "small/toc",  "small/seek", "small/tag",
+                                        "small/sums", "turn"};
 
     if (kf_make_dirs(AT_FDCWD, path, 0700, err) != 0)
         return kf_fail_wrap(err, "cannot make cache folder '%s'", path);

@@ -23,6 +23,8 @@ static void free_object(struct kf_object *object)
     if (object->store)
         (void)kf_object_check_disk(object); /* it has dropped what is lost */
     kf_pair_close(&object->files);
+    if (__atomic_load_n(&object->discarded, __ATOMIC_RELAXED))
+        kf_store_delete(object->store, object->spec.name);
     kf_cuts_unref(object->spec.cuts);
     free(object->regions);
     free(object);
@@ -397,6 +399,14 @@ void kf_object_drop(struct kf_object *object, uint64_t chunk)
     if (!object->store || chunk >= object->shape.chunk_count)
         return;
     kf_map_drop(&object->files.map, chunk);
+}
+
+void kf_object_discard(struct kf_object *object)
+{
+    __atomic_store_n(&object->discarded, true, __ATOMIC_RELAXED);
+    for (uint64_t chunk = 0; chunk < object->shape.chunk_count; chunk++)
+        if (kf_object_has(object, chunk))
+            kf_object_drop(object, chunk);
 }
 
 bool kf_object_digest(struct kf_object *object, uint64_t chunk, struct kf_digest *ret)

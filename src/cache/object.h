@@ -113,6 +113,10 @@ int kf_object_copy(struct kf_object *object, uint64_t chunk,
 /* Forgets a chunk whose bytes turned out wrong: it is fetched again. */
 void kf_object_drop(struct kf_object *object, uint64_t chunk);
 
+/* Forgets all of it; the files go with the last reference, unless another process has
+ * them open. Chunks on their way to disk come to rest there until then. */
+void kf_object_discard(struct kf_object *object);
+
 /* The sha256 that the map holds for a present chunk; false when absent. */
 bool kf_object_digest(struct kf_object *object, uint64_t chunk, struct kf_digest *ret);
 

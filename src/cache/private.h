@@ -41,6 +41,7 @@ struct kf_object {
     struct kf_store *near;  /* where its bytes may lie elsewhere; NULL: nowhere */
     struct kf_stats *stats; /* the store's, also when it keeps nothing */
     int refs;               /* atomic */
+    bool discarded;         /* atomic */
     struct kf_object *next; /* store->lock */
     struct kf_pair files;
     /* the writer thread's */

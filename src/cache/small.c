@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -20,7 +21,7 @@ static const char trailer_magic[8] = {'K', 'I', 'T', 'F', 'S', 'S', 'M', 'L'};
 static const char *const folders[] = {
     [KF_SMALL_BLOB] = "small/blob", [KF_SMALL_TABLE] = "small/table",
     [KF_SMALL_TOC] = "small/toc",   [KF_SMALL_SEEK] = "small/seek",
-    [KF_SMALL_TAG] = "small/tag",
+    [KF_SMALL_TAG] = "small/tag",   [KF_SMALL_SUMS] = "small/sums",
 };
 
 #define SMALL_PATH_SIZE 96
@@ -58,7 +59,7 @@ int kf_store_load(struct kf_store *store, enum kf_small kind, const struct kf_di
                   struct kf_buf *ret, struct kf_err *err)
 {
     static struct kf_log_rate rate;
-    kf_auto(kf_buf_fini) struct kf_buf file;
+    kf_auto(kf_buf_fini) struct kf_buf file = {0};
     char path[SMALL_PATH_SIZE];
     uint32_t dropped;
 
@@ -106,4 +107,15 @@ int kf_store_save(struct kf_store *store, enum kf_small kind, const struct kf_di
     memcpy(file + length, trailer_magic, sizeof(trailer_magic));
     memcpy(file + length + sizeof(trailer_magic), checksum.bytes, KF_SHA256_SIZE);
     return kf_save_file(store->folder_fd, path, file, length + TRAILER_SIZE, 0600, err);
+}
+
+void kf_store_forget(struct kf_store *store, enum kf_small kind,
+                     const struct kf_digest *key)
+{
+    char path[SMALL_PATH_SIZE];
+
+    if (!store)
+        return;
+    format_path(path, kind, key);
+    (void)unlinkat(store->folder_fd, path, 0); /* not there: that is what is wanted */
 }

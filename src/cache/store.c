@@ -103,3 +103,11 @@ const char *kf_store_path(const struct kf_store *store)
 {
     return store->path;
 }
+
+void kf_store_delete(struct kf_store *store, const char *name)
+{
+    char path[KF_PAIR_PATH_SIZE];
+
+    if (store && kf_pair_path(path, name, NULL) == 0)
+        (void)kf_pair_delete(store->objects_fd, path); /* in use: another time */
+}

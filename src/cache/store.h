@@ -70,10 +70,17 @@ enum kf_small {
     KF_SMALL_TOC,   /* roots of tables of contents, or all of them: key = root digest */
     KF_SMALL_SEEK,  /* what a blob's seek table says: key = layer digest */
     KF_SMALL_TAG,   /* last digest of a tag: key = digest of "registry/repository:tag" */
+    KF_SMALL_SUMS,  /* chunks of layers that were checked: key = layer digest */
 };
 int kf_store_load(struct kf_store *store, enum kf_small kind, const struct kf_digest *key,
                   struct kf_buf *ret, struct kf_err *err);
 int kf_store_save(struct kf_store *store, enum kf_small kind, const struct kf_digest *key,
                   const void *data, size_t length, struct kf_err *err);
+/* Forgets it, if it was there. */
+void kf_store_forget(struct kf_store *store, enum kf_small kind,
+                     const struct kf_digest *key);
+
+/* Deletes an object unless somebody has it open. */
+void kf_store_delete(struct kf_store *store, const char *name);
 
 #endif

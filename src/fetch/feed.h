@@ -47,6 +47,11 @@ struct kf_feed_ops {
     /* The same for bytes that stay as they are. NULL: nothing is known about them. */
     int (*check)(const void *arg, uint64_t chunk, const uint8_t *data, size_t length,
                  struct kf_digest *ret_digest, struct kf_err *err);
+    /* Whether `check` has something to go by; while it has not, the digest is computed
+     * after readers were answered. NULL: always. */
+    bool (*knows)(const void *arg, uint64_t chunk);
+    /* The cache has the chunk now: on its writer's thread, no lock held. May be NULL. */
+    void (*kept)(void *arg, struct kf_object *object, uint64_t chunk);
     void (*destroy)(void *arg); /* with the feed, on any thread; may be NULL */
 };
 

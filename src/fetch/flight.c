@@ -196,6 +196,14 @@ static void fetch_instead_locked(struct kf_flight *flight)
     kf_flight_fail_locked(flight, &err);
 }
 
+static bool is_checked(const struct kf_flight *flight)
+{
+    const struct kf_feed *feed = flight->feed;
+
+    return feed->ops->check &&
+           (!feed->ops->knows || feed->ops->knows(feed->arg, flight->chunk));
+}
+
 /* A chunk about which nothing is known gets its digest later: readers do not need it. */
 static int decode(struct kf_flight *flight, struct kf_digest *ret_digest,
                   struct kf_err *err)
@@ -206,8 +214,9 @@ static int decode(struct kf_flight *flight, struct kf_digest *ret_digest,
 
     if (!feed->ops->decode) {
         assert(stored->length == flight->place.length);
-        if (feed->ops->check && feed->ops->check(feed->arg, flight->chunk, stored->data,
-                                                 stored->length, ret_digest, err) != 0)
+        flight->has_digest = is_checked(flight);
+        if (flight->has_digest && feed->ops->check(feed->arg, flight->chunk, stored->data,
+                                                   stored->length, ret_digest, err) != 0)
             return -1;
         flight->block = kf_steal(flight->stored);
         return 0;
@@ -222,6 +231,7 @@ static int decode(struct kf_flight *flight, struct kf_digest *ret_digest,
         return -1;
     }
     flight->block = block;
+    flight->has_digest = true;
     kf_block_unref(kf_steal(flight->stored));
     return 0;
 }
@@ -258,10 +268,14 @@ static void answer(struct kf_flight *flight)
 static void put_done(struct kf_object_put *put)
 {
     struct kf_flight *flight = kf_container_of(put, struct kf_flight, put);
-    struct kf_fetch *fetch = flight->feed->fetch;
+    const struct kf_feed *feed = flight->feed;
+    struct kf_fetch *fetch = feed->fetch;
+    bool has = kf_object_has(feed->object, flight->chunk);
 
+    if (has && feed->ops->kept)
+        feed->ops->kept(feed->arg, feed->object, flight->chunk);
     kf_fetch_enter(fetch);
-    if (kf_object_has(flight->feed->object, flight->chunk))
+    if (has)
         kf_flight_end_locked(flight);
     else
         kf_unkept_add_locked(flight);
@@ -274,7 +288,7 @@ static void keep(struct kf_flight *flight, struct kf_digest *digest)
     const struct kf_feed *feed = flight->feed;
 
     flight->put.done = put_done;
-    if ((feed->ops->decode || feed->ops->check ||
+    if ((flight->has_digest ||
          kf_digest_of(digest, flight->block->data, flight->block->length, NULL) == 0) &&
         kf_object_put(feed->object, flight->chunk, flight->block, digest, &flight->put))
         return;
@@ -316,6 +330,7 @@ static void copy_chunk(struct kf_job *job)
 
     flight->job.run = chunk_arrived;
     if (copied) {
+        flight->has_digest = true;
         answer(flight);
         keep(flight, &digest);
     } else {

@@ -50,6 +50,7 @@ struct kf_flight {
     enum kf_flight_state state;
     enum kf_urgency urgency; /* written atomically: the source's thread looks */
     unsigned attempts;       /* decodings that failed */
+    bool has_digest;         /* by decoding, checking or copying */
     struct kf_waiter *waiters;
     struct kf_flight *next;      /* in its bucket, or among those put aside */
     TAILQ_ENTRY(kf_flight) link; /* while wanted, or unkept */

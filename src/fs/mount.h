@@ -28,7 +28,7 @@ struct kf_mount_opts {
     gid_t gid;
     mode_t umask;
     uint32_t readahead_bytes; /* the kernel's; 0: 1 MiB */
-    bool check;               /* archives against their TOCs, in the background */
+    bool check;               /* what is checked in the background may be fetched */
     enum kf_log_level log_level;
     enum kf_log_format log_format;
     int64_t started_ns; /* when the command began, for "Ready in" */

@@ -278,6 +278,11 @@ static bool has_file(const struct kf_view *view, uint32_t node)
            view->tree->nodes[node].layer != KF_NODE_NONE;
 }
 
+static struct kf_layer *layer_of(const struct kf_view *view, uint32_t node)
+{
+    return kf_kit_layer(view->kit, view->tree->nodes[node].layer)->layer;
+}
+
 static void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
 {
     struct kf_view *view = view_of(req);
@@ -296,7 +301,9 @@ static void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *info)
         (void)fuse_reply_err(req, ENOENT);
         return;
     }
-    if (has_file(view, node) && kf_inodes_get(view->inodes, node, &err) != 0) {
+    /* Of a layer that has failed the kernel may still have pages. */
+    if (has_file(view, node) && (kf_layer_has_failed(layer_of(view, node), &err) ||
+                                 kf_inodes_get(view->inodes, node, &err) != 0)) {
         kf_reads_fail(view->reads, req, node, 0, &err);
         return;
     }

@@ -117,13 +117,45 @@ static json_t *last_error(const struct kf_trouble_last *last)
                      text_of(last->err.message));
 }
 
-static const char *state(const struct kf_view *view, const struct kf_trouble_last *last)
+/* That of the layer that can be trusted least. */
+static enum kf_trust trust(const struct kf_view *view, struct kf_err *ret_failure)
 {
+    enum kf_trust worst = KF_TRUST_VERIFIED;
+
+    for (size_t i = 0; i < kf_kit_layer_count(view->kit); i++) {
+        enum kf_trust one =
+            kf_layer_trust(kf_kit_layer(view->kit, i)->layer, ret_failure);
+
+        if (one == KF_TRUST_FAILED)
+            return one;
+        if (one == KF_TRUST_UNVERIFIED)
+            worst = one;
+    }
+    return worst;
+}
+
+#define STATE_SIZE (KF_ERR_MESSAGE_SIZE + 16)
+
+static void describe_state(const struct kf_view *view, const struct kf_trouble_last *last,
+                           char out[STATE_SIZE])
+{
+    struct kf_err failure;
+    enum kf_trust worst = trust(view, &failure);
+    const char *plain = "ok";
+
+    if (worst == KF_TRUST_FAILED) {
+        (void)snprintf(out, STATE_SIZE, "degraded: %s", failure.message); /* fits */
+        return;
+    }
     if (last && kf_now_ns() - last->when_ns < RECENT_NS)
-        return "degraded: reads fail";
-    if (!view->cached)
-        return "degraded: no cache";
-    return view->offline ? "offline" : "ok";
+        plain = "degraded: reads fail";
+    else if (!view->cached)
+        plain = "degraded: no cache";
+    else if (worst == KF_TRUST_UNVERIFIED)
+        plain = "unverified";
+    else if (view->offline)
+        plain = "offline";
+    (void)snprintf(out, STATE_SIZE, "%s", plain); /* fits */
 }
 
 char *kf_status_json(struct kf_view *view, struct kf_err *err)
@@ -131,19 +163,20 @@ char *kf_status_json(struct kf_view *view, struct kf_err *err)
     struct kf_trouble_last last;
     bool failed = kf_trouble_last(&view->trouble, &last);
     json_t *flights = json_array();
-    char since[32], digest[KF_DIGEST_TEXT_SIZE];
+    char since[32], digest[KF_DIGEST_TEXT_SIZE], state[STATE_SIZE];
     char *text, *lines = NULL;
 
     format_time(view->since_s, since);
+    describe_state(view, failed ? &last : NULL, state);
     kf_fetch_in_flight(kf_kit_fetch(view->kit), add_flight, flights);
     kf_auto(auto_json) json_t *status = json_pack(
-        "{s:o, s:s, s:o, s:s, s:o, s:i, s:i, s:s, s:s, s:o, s:I, s:I, s:I, s:o, s:o,"
+        "{s:o, s:s, s:o, s:s, s:o, s:i, s:i, s:s, s:o, s:o, s:I, s:I, s:I, s:o, s:o,"
         " s:{s:I, s:i, s:b}}",
         "reference", text_of(kf_kit_name(view->kit)), "digest",
         kf_digest_format(kf_kit_digest(view->kit), digest), "references",
         references(view->kit), "origin", kf_kit_origin(view->kit), "dir",
         text_of(view->dir), "pid_keeper", (int)view->keeper, "pid_worker", (int)getpid(),
-        "since", since, "state", state(view, failed ? &last : NULL), "last_error",
+        "since", since, "state", text_of(state), "last_error",
         failed ? last_error(&last) : json_null(), "files",
         (json_int_t)view->tree->file_count, "size_bytes",
         (json_int_t)view->tree->file_bytes, "local_bytes", (json_int_t)local_bytes(view),

@@ -255,7 +255,7 @@ static uint32_t set_readahead(void *arg, uint32_t wanted_kib)
 static void *control_main(void *arg)
 {
     struct worker *worker = arg;
-    int64_t check_ns = worker->opts->check ? kf_deadline_ns(CHECK_NS) : KF_NO_DEADLINE;
+    int64_t check_ns = kf_deadline_ns(CHECK_NS);
     struct kf_msg msg;
     struct kf_err err;
 
@@ -266,7 +266,7 @@ static void *control_main(void *arg)
         if (got == 1) {
             kf_reads_drain(worker->view.reads);
         } else if (got < 0 && err.kind == KF_E_TIMEOUT) {
-            kf_kit_check(worker->view.kit);
+            kf_kit_check(worker->view.kit, worker->opts->check);
             check_ns = KF_NO_DEADLINE;
         } else {
             return NULL; /* the keeper is gone: the mount is served all the same */

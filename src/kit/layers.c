@@ -129,6 +129,7 @@ static int open_one(const struct opening *opening, size_t index, struct kf_err *
         .defer = from->defer,
         .progress = note_progress,
         .arg = &opening->streaming[index],
+        .check = from->check,
     };
     int rc;
 

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "layer/layer.h"
+
 struct kf_desc;
 struct kf_err;
 struct kf_fetch;
@@ -32,6 +34,7 @@ struct kf_layers_from {
     /* As in kf_kit_opts. */
     void (*streaming)(void *arg, const struct kf_kit_streaming *now);
     void *arg;
+    enum kf_layer_check check;
 };
 
 /* A blob of the kit; NULL: `err` is set. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -17,6 +18,7 @@
 #include "kit/resolve.h"
 #include "kit/warm.h"
 #include "kitfile/filter.h"
+#include "oci/manifest.h"
 #include "oci/ref.h"
 
 #define DEFAULT_TIMEOUT_NS (300 * KF_NS_PER_S)
@@ -38,6 +40,8 @@ struct kf_kit {
     size_t layer_count;
     struct toc_blob *toc_blobs;
     size_t toc_blob_count;
+    struct kf_desc config; /* of a ModelPack */
+    size_t diff_ids;       /* that it should have */
     struct kf_tree tree;
     char *kitfile; /* the file's text; NULL: there is none */
     int64_t timeout_ns;
@@ -142,7 +146,8 @@ static struct kf_layers_from layers_from(const struct kf_kit *kit,
                                    .timeout_ns = kit->timeout_ns,
                                    .defer = opts->defer || opts->require_lazy,
                                    .streaming = opts->streaming,
-                                   .arg = opts->arg};
+                                   .arg = opts->arg,
+                                   .check = opts->check};
 }
 
 /* Named all at once, so that nobody has to try again for each. */
@@ -167,6 +172,23 @@ static int refuse_streamed(const struct kf_kit *kit, struct kf_err *err)
                    list);
 }
 
+/* All that lack a table of contents at once, before anything of them is fetched. */
+static int require_tocs(const struct kf_pair *pairs, size_t count, struct kf_err *err)
+{
+    char names[KF_ERR_MESSAGE_SIZE] = "", hex[65];
+    size_t length = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (!pairs[i].has_toc && length < sizeof(names))
+            length += (size_t)snprintf(names + length, sizeof(names) - length,
+                                       "%s%s %.12s", /* cut is fine */
+                                       length > 0 ? ", " : "", pairs[i].kind,
+                                       kf_digest_hex(&pairs[i].desc->digest, hex));
+    if (length == 0)
+        return 0;
+    return kf_fail(err, KF_E_REFUSED, "layers without a table of contents: %s", names);
+}
+
 /* Room for more layers behind those there are. */
 static struct kf_kit_layer *add_layers(struct kf_kit *kit, size_t count,
                                        const struct kf_chain_kit *of, struct kf_err *err)
@@ -182,7 +204,7 @@ static struct kf_kit_layer *add_layers(struct kf_kit *kit, size_t count,
     kit->layers = grown;
     grown += kit->layer_count;
     for (size_t i = 0; i < count; i++)
-        grown[i] = (struct kf_kit_layer){.kit = of->name};
+        grown[i] = (struct kf_kit_layer){.position = SIZE_MAX, .kit = of->name};
     kit->layer_count += count;
     return grown;
 }
@@ -205,7 +227,11 @@ static int open_layers(struct kf_kit *kit, const struct kf_kit_opts *opts,
 
     if (kf_pair_layers(&pairs, &count, &pair_from, err) != 0)
         return -1;
+    if (opts->check == KF_CHECK_REQUIRE_TOC && require_tocs(pairs, count, err) != 0)
+        return -1;
     layers = add_layers(kit, count, of, err);
+    for (size_t i = 0; layers && i < count && of == asked_for(kit); i++)
+        layers[i].position = (size_t)(pairs[i].desc - resolved->manifest.layers);
     if (!layers || open_toc_blobs(kit, pairs, count, &from, err) != 0)
         return -1;
     for (size_t i = 0; i < count; i++)
@@ -276,6 +302,14 @@ static int open_for_chain(void *arg, struct kf_origin **ret, const struct kf_ref
     return open_origin(ret, ref, opening->opts, err);
 }
 
+static int note_config(struct kf_kit *kit, const struct kf_manifest *manifest,
+                       struct kf_err *err)
+{
+    for (size_t i = 0; i < manifest->layer_count; i++)
+        kit->diff_ids += strcmp(manifest->layers[i].media_type, KF_MEDIA_TOC) != 0;
+    return kf_desc_copy(&kit->config, &manifest->config, err);
+}
+
 static void warm(void *arg, struct kf_origin *origin, const struct kf_manifest *manifest)
 {
     const struct opening *opening = arg;
@@ -307,6 +341,9 @@ static int open_kit(struct kf_kit *kit, const struct kf_ref *ref,
     created = resolved->created;
     if (kf_filter_kitfile(opts->filter))
         kit->kitfile = kf_steal(resolved->kitfile_text);
+    if (resolved->family == KF_FAMILY_MODELPACK &&
+        note_config(kit, &resolved->manifest, err) != 0)
+        return -1;
     if (opts->store)
         kf_store_index(opts->store);
     for (size_t i = 0; i < kit->chain.count; i++)
@@ -391,6 +428,7 @@ int kf_kit_close(struct kf_kit *kit, int64_t deadline_ns)
     free(kit->toc_blobs);
     kf_fetch_free(kit->fetch);
     kf_tree_fini(&kit->tree);
+    kf_desc_fini(&kit->config);
     free(kit->kitfile);
     kf_chain_fini(&kit->chain);
     free(kit->name);
@@ -445,10 +483,13 @@ bool kf_kit_is_empty(const struct kf_kit *kit)
     return kit->layer_count == 0 && !kit->kitfile;
 }
 
-void kf_kit_check(struct kf_kit *kit)
+void kf_kit_check(struct kf_kit *kit, bool fetch)
 {
-    for (size_t i = 0; i < kit->layer_count; i++)
-        kf_layer_check(kit->layers[i].layer);
+    for (size_t i = 0; i < kit->layer_count; i++) {
+        kf_layer_watch(kit->layers[i].layer, fetch);
+        if (fetch)
+            kf_layer_check(kit->layers[i].layer);
+    }
 }
 
 struct kf_source *kf_kit_toc_blob(const struct kf_kit *kit, size_t index,
@@ -458,6 +499,32 @@ struct kf_source *kf_kit_toc_blob(const struct kf_kit *kit, size_t index,
         return NULL;
     *ret = kit->toc_blobs[index].digest;
     return kit->toc_blobs[index].source;
+}
+
+int kf_kit_config_diff_ids(struct kf_kit *kit, struct kf_digest **ret, size_t *ret_count,
+                           struct kf_err *err)
+{
+    struct kf_origin *origin = asked_for(kit)->origin;
+    kf_auto(kf_buf_fini) struct kf_buf bytes;
+    kf_auto(kf_free) struct kf_digest *ids = NULL;
+    size_t count = 0;
+
+    kf_buf_init(&bytes, KF_MANIFEST_LIMIT);
+    if (kit->config.media_type) {
+        if (!origin)
+            return kf_fail(err, KF_E_NOTFOUND, "this is offline");
+        if (kf_origin_blob_bytes(origin, &kit->config, kit->timeout_ns, &bytes, err) !=
+                0 ||
+            kf_model_config_diff_ids(&ids, &count, bytes.data, bytes.length, err) != 0)
+            return -1;
+        if (count > 0 && count != kit->diff_ids)
+            return kf_fail(err, KF_E_MALFORMED,
+                           "the config names %zu diffIds for %zu layers", count,
+                           kit->diff_ids);
+    }
+    *ret = kf_steal(ids);
+    *ret_count = count;
+    return 0;
 }
 
 const struct kf_kit_layer *kf_kit_layer(const struct kf_kit *kit, size_t index)

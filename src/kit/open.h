@@ -52,6 +52,7 @@ struct kf_kit_opts {
      * lock held: it must not wait. May be NULL. */
     void (*streaming)(void *arg, const struct kf_kit_streaming *now);
     void *arg;
+    enum kf_layer_check check;
 };
 
 /* The manifest and the Kitfile alone; blocking. */
@@ -84,6 +85,7 @@ struct kf_kit_layer {
     bool has_diff_id;
     struct kf_digest diff_id; /* of the unpacked content, as the Kitfile says */
     char *path;               /* of its files, as the Kitfile says; NULL: not said */
+    size_t position;          /* in the manifest of the kit asked for; else SIZE_MAX */
     char *prefix;    /* the folder that its names are relative to; "": the root */
     const char *kit; /* the reference of the kit that it is of, canonical; borrowed */
     struct kf_layer *layer; /* borrowed */
@@ -94,8 +96,15 @@ const struct kf_kit_layer *kf_kit_layer(const struct kf_kit *kit, size_t index);
 /* Nothing of it is there, not even the Kitfile: no filter matches, if one was given. */
 bool kf_kit_is_empty(const struct kf_kit *kit);
 
-/* Begins what is checked in the background (kf_layer_check), for all layers. */
-void kf_kit_check(struct kf_kit *kit);
+/* Blocking: the digests of unpacked layers in a ModelPack's config, by position, which
+ * nothing else needs; yours to free. None of a ModelKit. KF_E_MALFORMED when there are
+ * some, and not one for each layer. */
+int kf_kit_config_diff_ids(struct kf_kit *kit, struct kf_digest **ret, size_t *ret_count,
+                           struct kf_err *err);
+
+/* Begins what is checked in the background, for all layers: kf_layer_watch and, when
+ * something may be fetched for it, kf_layer_check. */
+void kf_kit_check(struct kf_kit *kit, bool fetch);
 
 /* Blobs that hold tables of contents of other layers: a source over each, borrowed; NULL
  * beyond the last. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/source.h"
 #include "kit/open.h"
 #include "layer/verify.h"
@@ -53,6 +54,13 @@ static bool is_wanted(const struct kf_kit_verify_opts *opts,
 static void verify_layers(struct run *run, struct kf_kit *kit,
                           struct kf_verify_opts *opts)
 {
+    kf_auto(kf_free) struct kf_digest *ids = NULL;
+    size_t id_count = 0;
+    struct kf_err failure;
+
+    (void)snprintf(run->blob, sizeof(run->blob), "config"); /* fits */
+    if (kf_kit_config_diff_ids(kit, &ids, &id_count, &failure) != 0)
+        note_failure(run, &failure);
     for (size_t i = 0; i < kf_kit_layer_count(kit); i++) {
         const struct kf_kit_layer *layer = kf_kit_layer(kit, i);
         struct kf_err why;
@@ -61,10 +69,11 @@ static void verify_layers(struct run *run, struct kf_kit *kit,
             continue;
         name_blob(run, layer->kind, &layer->digest);
         opts->diff_id = layer->has_diff_id ? &layer->diff_id : NULL;
+        opts->config_diff_id = layer->position < id_count ? &ids[layer->position] : NULL;
         if (kf_layer_verify(layer->layer, opts, &why) != 0)
             note_failure(run, &why);
     }
-    opts->diff_id = NULL;
+    opts->diff_id = opts->config_diff_id = NULL;
 }
 
 uint64_t kf_kit_verify(struct kf_kit *kit, const struct kf_kit_verify_opts *opts)

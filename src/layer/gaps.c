@@ -7,9 +7,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "base/log.h"
 #include "base/mem.h"
-#include "base/source.h"
 #include "layer/gather.h"
 #include "layer/layer.h"
 #include "layer/layer_state.h"
@@ -33,15 +31,6 @@ static void free_gaps(struct gaps *gaps)
     kf_feed_unref(gaps->feed);
     free(gaps->window);
     free(gaps);
-}
-
-static void fail_layer(struct kf_layer *layer, const struct kf_err *why)
-{
-    kf_log(KF_LOG_ERROR, "layer", "event=archive_differs layer=%s why=\"%s\"",
-           layer->source->name, why->message);
-    (void)kf_fail(&layer->failure, KF_E_CORRUPT, "layer '%s' cannot be trusted: %s",
-                  layer->source->name, why->message);
-    __atomic_store_n(&layer->failed, true, __ATOMIC_RELEASE);
 }
 
 /* How many bytes of chunks there are from `offset` on before the next large file. */
@@ -126,7 +115,7 @@ static void run(struct gaps *gaps)
     if (rc > 0)
         return;
     if (rc < 0 && err.kind != KF_E_NOMEM)
-        fail_layer(gaps->layer, &err);
+        kf_layer_fail(gaps->layer, "archive_differs", &err);
     free_gaps(gaps);
 }
 

@@ -19,6 +19,7 @@
 #include "layer/seek_find.h"
 #include "layer/sequential.h"
 #include "layer/tar_walk.h"
+#include "layer/whole.h"
 
 /* Above what the largest table needs: 2^22 records and 1 GiB of names. */
 #define TABLE_BYTES_LIMIT (UINT64_C(5) << 28)
@@ -42,13 +43,13 @@ int kf_layer_load_table(struct kf_layer *layer)
         }
         if (rc != 0)
             kf_log(KF_LOG_WARN, "layer", "event=table_damaged layer=%s why=\"%s\"",
-                   layer->source->name, why.message);
+                   layer->blob->name, why.message);
     }
     kf_buf_fini(&bytes);
     return rc;
 }
 
-void kf_layer_save_table(struct kf_layer *layer)
+void kf_layer_save_table(const struct kf_layer *layer, const struct kf_table *table)
 {
     struct kf_buf bytes;
     struct kf_err why;
@@ -56,11 +57,11 @@ void kf_layer_save_table(struct kf_layer *layer)
     if (!layer->store)
         return;
     kf_buf_init(&bytes, TABLE_BYTES_LIMIT);
-    if (kf_table_encode(&layer->table, &bytes, &why) != 0 ||
+    if (kf_table_encode(table, &bytes, &why) != 0 ||
         kf_store_save(layer->store, KF_SMALL_TABLE, &layer->name, bytes.data,
                       bytes.length, &why) != 0)
         kf_log(KF_LOG_WARN, "layer", "event=table_not_saved layer=%s why=\"%s\"",
-               layer->source->name, why.message);
+               layer->blob->name, why.message);
     kf_buf_fini(&bytes);
 }
 
@@ -220,7 +221,8 @@ static int open_frames(struct kf_layer *layer, struct kf_seek_found *found,
     return 1;
 }
 
-/* 0: the table is made, by a TOC. */
+/* 0: the table is made, by a TOC. What is to be checked before it is read, and has no
+ * digest but the blob's, is streamed. */
 static int open_zstd(struct kf_layer *layer, const struct kf_layer_spec *spec,
                      struct kf_err *err)
 {
@@ -236,9 +238,9 @@ static int open_zstd(struct kf_layer *layer, const struct kf_layer_spec *spec,
 
     if (kf_seek_find(&found, &from, err) != 0)
         return -1;
-    if (found.has_toc && !spec->toc)
+    if (found.has_toc && !spec->toc && spec->check != KF_CHECK_FULL)
         rc = open_found_toc(layer, spec, &found, err);
-    if (rc > 0)
+    if (rc > 0 && (spec->check != KF_CHECK_FULL || spec->diff_id))
         rc = open_frames(layer, &found, err);
     kf_seek_found_fini(&found);
     return rc;
@@ -249,11 +251,11 @@ static int make_plain_table(struct kf_layer *layer, const struct kf_layer_spec *
 {
     if (!spec->is_tar)
         return kf_layer_raw_table(layer, spec, kf_source_size(layer->source), err);
-    if (kf_layer_load_table(layer) == 0)
-        return 0;
+    if (kf_layer_load_table(layer) == 0 || spec->check == KF_CHECK_FULL)
+        return 0; /* or it is made of all of the stream */
     if (kf_tar_walk(&layer->table, layer->source, spec->timeout_ns, err) != 0)
         return -1;
-    kf_layer_save_table(layer);
+    kf_layer_save_table(layer, &layer->table);
     return 0;
 }
 
@@ -261,24 +263,43 @@ static int make_table(struct kf_layer *layer, const struct kf_layer_spec *spec,
                       struct kf_err *err)
 {
     const struct kf_toc_from from = toc_from(layer, spec);
-    char text[KF_DIGEST_TEXT_SIZE];
     int rc = spec->toc ? open_toc(layer, spec, &from, err) : 1;
 
+    if (rc > 0 && spec->check == KF_CHECK_REQUIRE_TOC)
+        rc = kf_fail(err, KF_E_REFUSED, "no usable table of contents");
     if (rc > 0 && spec->packing == KF_LAYER_ZSTD)
         rc = open_zstd(layer, spec, err);
     if (rc > 0 && spec->packing != KF_LAYER_PLAIN && layer->source == layer->blob)
         rc = kf_layer_open_stream(layer, spec, err);
     if (rc > 0)
         rc = make_plain_table(layer, spec, err);
-    if (rc != 0)
-        return kf_fail_wrap(err, "layer '%s'", kf_digest_format(&layer->digest, text));
-    return 0;
+    return rc;
+}
+
+/* A layer without a TOC is checked as a whole: by what its stream's digest is said to
+ * be, which of a plain one is that of the blob. A streamed one was checked as it passed.
+ */
+static int make_whole(struct kf_layer *layer, const struct kf_layer_spec *spec,
+                      struct kf_err *err)
+{
+    if (layer->has_toc || layer->is_streamed)
+        return 0;
+    layer->has_digest = spec->packing == KF_LAYER_PLAIN || spec->diff_id;
+    if (layer->has_digest)
+        layer->stream_digest =
+            spec->packing == KF_LAYER_PLAIN ? layer->digest : *spec->diff_id;
+    if (kf_whole_new(&layer->whole, layer, err) != 0)
+        return -1;
+    if (spec->check != KF_CHECK_FULL || kf_whole_trust(layer->whole) == KF_TRUST_VERIFIED)
+        return 0;
+    return kf_whole_fetch(layer->whole, layer, spec->timeout_ns, err);
 }
 
 int kf_layer_open(struct kf_layer **ret, const struct kf_layer_spec *spec,
                   struct kf_err *err)
 {
     struct kf_layer *layer = calloc(1, sizeof(*layer));
+    char text[KF_DIGEST_TEXT_SIZE];
 
     if (!layer || pthread_mutex_init(&layer->lock, NULL) != 0) {
         free(layer);
@@ -293,9 +314,9 @@ int kf_layer_open(struct kf_layer **ret, const struct kf_layer_spec *spec,
     layer->fetch = spec->fetch;
     kf_table_init(&layer->table);
     kf_slot_init(&layer->remainder, layer, NULL);
-    if (make_table(layer, spec, err) != 0) {
+    if (make_table(layer, spec, err) != 0 || make_whole(layer, spec, err) != 0) {
         kf_layer_close(layer);
-        return -1;
+        return kf_fail_wrap(err, "layer '%s'", kf_digest_format(&spec->digest, text));
     }
     layer->files = calloc((size_t)layer->table.count + 1, sizeof(struct kf_file *));
     if (!layer->files) {
@@ -313,7 +334,10 @@ void kf_layer_close(struct kf_layer *layer)
     assert(!layer->long_reads);
     if (layer->is_streamed && layer->source != layer->blob)
         kf_sequential_stop(layer->source);
+    kf_whole_end(layer->whole);
     kf_slot_fini(&layer->remainder);
+    if (__atomic_load_n(&layer->failed, __ATOMIC_ACQUIRE) && !layer->has_toc)
+        kf_whole_discard(layer); /* now that nobody has it open */
     kf_opened_toc_fini(&layer->toc);
     free(layer->rest_offsets);
     free(layer->files);
@@ -352,6 +376,45 @@ enum kf_layer_access kf_layer_access(const struct kf_layer *layer)
 const struct kf_toc *kf_layer_toc(const struct kf_layer *layer)
 {
     return layer->has_toc ? &layer->toc.toc : NULL;
+}
+
+/* ---- whether it is what its digest says ---- */
+
+void kf_layer_fail(struct kf_layer *layer, const char *event, const struct kf_err *why)
+{
+    kf_log(KF_LOG_ERROR, "layer", "event=%s layer=%s why=\"%s\"", event,
+           layer->blob->name, why->message);
+    (void)kf_fail(&layer->failure, KF_E_CORRUPT, "layer '%s' cannot be trusted: %s",
+                  layer->blob->name, why->message);
+    __atomic_store_n(&layer->failed, true, __ATOMIC_RELEASE);
+}
+
+bool kf_layer_has_failed(struct kf_layer *layer, struct kf_err *ret_failure)
+{
+    bool failed = __atomic_load_n(&layer->failed, __ATOMIC_ACQUIRE);
+
+    if (failed)
+        *ret_failure = layer->failure;
+    return failed;
+}
+
+enum kf_trust kf_layer_trust(struct kf_layer *layer, struct kf_err *ret_failure)
+{
+    if (kf_layer_has_failed(layer, ret_failure))
+        return KF_TRUST_FAILED;
+    if (layer->has_toc)
+        return layer->toc_found ? KF_TRUST_UNVERIFIED : KF_TRUST_VERIFIED;
+    if (!layer->whole)
+        return KF_TRUST_VERIFIED;
+    kf_whole_look(layer->whole);
+    return kf_whole_trust(layer->whole) == KF_TRUST_VERIFIED ? KF_TRUST_VERIFIED
+                                                             : KF_TRUST_UNVERIFIED;
+}
+
+void kf_layer_watch(struct kf_layer *layer, bool fetch)
+{
+    if (layer->whole)
+        kf_whole_watch(layer->whole, fetch);
 }
 
 /* ---- all chunks ---- */

@@ -37,6 +37,10 @@ struct kf_toc_link;
 #define KF_LARGE_FILE (UINT64_C(16) << 20)
 #define KF_PLAIN_CHUNK (UINT32_C(1) << 20)
 
+/* How a layer without a table of contents is checked: docs/formats/layer.md section 7,
+ * rule 6. */
+enum kf_layer_check { KF_CHECK_DEFERRED, KF_CHECK_FULL, KF_CHECK_REQUIRE_TOC };
+
 enum kf_layer_packing { KF_LAYER_PLAIN, KF_LAYER_GZIP, KF_LAYER_ZSTD };
 
 struct kf_layer_spec {
@@ -55,6 +59,7 @@ struct kf_layer_spec {
     struct kf_fetch *fetch;          /* borrowed; outlives */
     int64_t timeout_ns;              /* of one request while the headers are walked */
     const struct kf_digest *diff_id; /* of the unpacked content; NULL: not known */
+    enum kf_layer_check check;
     bool defer; /* one that must be streamed stays deferred: an empty table, no files */
     /* While it is streamed: told now and then, on this thread, how much of the blob has
      * passed; nonzero ends it. May be NULL. */
@@ -101,6 +106,21 @@ enum kf_layer_access {
     KF_ACCESS_STREAM, /* from the first byte on, once into the cache */
 };
 enum kf_layer_access kf_layer_access(const struct kf_layer *layer);
+
+/* From now on a layer without a TOC is checked as soon as all of it is in the cache
+ * (section 7, rule 6). `fetch`: what lies between its files, which no reader asks for, is
+ * fetched when nothing else is lacking. Does not wait. */
+void kf_layer_watch(struct kf_layer *layer, bool fetch);
+
+/* Whether its bytes are known to be what its digest says: always with a TOC, whose chunks
+ * are checked as they come; never when no annotation led to the TOC. Without one this
+ * looks again, in the background, whether all of it is here. FAILED: every read fails,
+ * and `ret_failure` says why. */
+enum kf_trust { KF_TRUST_UNVERIFIED, KF_TRUST_VERIFIED, KF_TRUST_FAILED };
+enum kf_trust kf_layer_trust(struct kf_layer *layer, struct kf_err *ret_failure);
+
+/* Only whether it has failed; quick. */
+bool kf_layer_has_failed(struct kf_layer *layer, struct kf_err *ret_failure);
 
 /* The TOC, or NULL; borrowed. */
 const struct kf_toc *kf_layer_toc(const struct kf_layer *layer);

@@ -19,6 +19,7 @@ struct kf_file;
 struct kf_long_read;
 struct kf_source;
 struct kf_store;
+struct kf_whole;
 
 struct kf_layer {
     struct kf_digest digest;
@@ -34,6 +35,9 @@ struct kf_layer {
     enum kf_layer_packing packing;
     int64_t timeout_ns;
     char *raw_path;
+    struct kf_whole *whole; /* without a TOC */
+    bool has_digest;        /* of the stream: `stream_digest` */
+    struct kf_digest stream_digest;
     bool has_toc;
     bool toc_found;    /* no annotation led to it */
     uint64_t toc_area; /* bytes of its area */
@@ -42,7 +46,7 @@ struct kf_layer {
     uint64_t *rest_offsets; /* with a TOC: where each slice begins in the remainder */
     uint64_t rest_size, rest_chunks;
 
-    bool failed; /* atomic: archive and TOC disagree; `failure` says how */
+    bool failed; /* atomic: its bytes cannot be trusted; `failure` says why */
     struct kf_err failure;
 
     pthread_mutex_t lock;     /* guards what follows; taken before a feed's */
@@ -53,7 +57,8 @@ struct kf_layer {
 
 /* layer.c: the table by the layer's name; -1 when it is not there or not sound. */
 int kf_layer_load_table(struct kf_layer *layer);
-void kf_layer_save_table(struct kf_layer *layer);
+/* Into the store; that it cannot be is logged. */
+void kf_layer_save_table(const struct kf_layer *layer, const struct kf_table *table);
 /* The one file of a raw layer, whose size is that of the stream. */
 int kf_layer_raw_table(struct kf_layer *layer, const struct kf_layer_spec *spec,
                        uint64_t size, struct kf_err *err);
@@ -61,5 +66,8 @@ int kf_layer_raw_table(struct kf_layer *layer, const struct kf_layer_spec *spec,
 /* stream_open.c: opens a layer without random access, by a pass if need be. */
 int kf_layer_open_stream(struct kf_layer *layer, const struct kf_layer_spec *spec,
                          struct kf_err *err);
+
+/* Logs it once; from now on every read of the layer fails. */
+void kf_layer_fail(struct kf_layer *layer, const char *event, const struct kf_err *why);
 
 #endif

@@ -14,6 +14,7 @@
 #include "layer/layer_state.h"
 #include "layer/map_load.h"
 #include "layer/toc_feed.h"
+#include "layer/whole.h"
 
 void kf_slot_init(struct kf_slot *slot, struct kf_layer *layer, struct kf_file *owner)
 {
@@ -32,6 +33,9 @@ void kf_slot_fini(struct kf_slot *slot)
 struct span {
     uint64_t offset; /* of the object in the blob */
     uint64_t size;
+    struct kf_whole
+        *whole; /* a reference; NULL: a streamed layer, checked as it passes */
+    bool of_rest;
 };
 
 static void place_plain(const void *arg, uint64_t chunk, struct kf_chunk_place *ret)
@@ -45,7 +49,52 @@ static void place_plain(const void *arg, uint64_t chunk, struct kf_chunk_place *
     ret->length = length;
 }
 
-static const struct kf_feed_ops plain_ops = {.place = place_plain, .destroy = free};
+static const struct kf_digest *sum_of(const struct span *span, uint64_t chunk)
+{
+    return kf_whole_sum(span->whole, span->of_rest ? NULL : &span->offset, chunk);
+}
+
+static bool knows_plain(const void *arg, uint64_t chunk)
+{
+    return sum_of(arg, chunk) != NULL;
+}
+
+static int check_plain(const void *arg, uint64_t chunk, const uint8_t *data,
+                       size_t length, struct kf_digest *ret_digest, struct kf_err *err)
+{
+    const struct kf_digest *expected = sum_of(arg, chunk);
+
+    if (kf_digest_of(ret_digest, data, length, err) != 0)
+        return -1;
+    if (kf_digest_equal(ret_digest, expected))
+        return 0;
+    return kf_fail(err, KF_E_CORRUPT,
+                   "chunk %" PRIu64 " is not what it was when the layer was checked",
+                   chunk);
+}
+
+static void kept_plain(void *arg, struct kf_object *object, uint64_t chunk)
+{
+    const struct span *span = arg;
+
+    kf_whole_kept(span->whole, object, chunk);
+}
+
+static void destroy_plain(void *arg)
+{
+    struct span *span = arg;
+
+    kf_whole_unref(span->whole);
+    free(span);
+}
+
+static const struct kf_feed_ops plain_ops = {.place = place_plain,
+                                             .check = check_plain,
+                                             .knows = knows_plain,
+                                             .kept = kept_plain,
+                                             .destroy = destroy_plain};
+static const struct kf_feed_ops streamed_ops = {.place = place_plain,
+                                                .destroy = destroy_plain};
 
 KF_DEFINE_AUTO(object, struct kf_object *, kf_object_unref)
 
@@ -54,24 +103,38 @@ static const struct kf_table_entry *entry_of(const struct kf_slot *slot)
     return &slot->layer->table.entries[kf_file_entry(slot->owner)];
 }
 
+int kf_slot_plain_object(const struct kf_layer *layer, const struct kf_table_entry *entry,
+                         struct kf_object **ret, struct kf_err *err)
+{
+    struct kf_object_spec spec = {.size = entry ? entry->size : layer->table.stream_size,
+                                  .chunk_size = KF_PLAIN_CHUNK,
+                                  .kept_anyway = layer->is_streamed};
+
+    kf_slot_object_name(layer, entry, spec.name);
+    return kf_object_open(ret, layer->store, &spec, err);
+}
+
 static int make_plain(const struct kf_slot *slot, struct kf_feed **ret,
                       struct kf_err *err)
 {
     const struct kf_layer *layer = slot->layer;
+    const struct kf_table_entry *entry = slot->owner ? entry_of(slot) : NULL;
     kf_auto(kf_auto_object) struct kf_object *object = NULL;
     kf_auto(kf_free) struct span *span = malloc(sizeof(*span));
-    struct kf_object_spec spec = {.chunk_size = KF_PLAIN_CHUNK,
-                                  .kept_anyway = layer->is_streamed};
 
     if (!span)
         return kf_fail(err, KF_E_NOMEM, "no memory for a feed");
-    *span = slot->owner ? (struct span){entry_of(slot)->offset, entry_of(slot)->size}
-                        : (struct span){0, layer->table.stream_size};
-    spec.size = span->size;
-    kf_slot_object_name(layer, slot->owner ? entry_of(slot) : NULL, spec.name);
-    if (kf_object_open(&object, layer->store, &spec, err) != 0 ||
-        kf_feed_new(ret, layer->fetch, layer->source, object, &plain_ops, span, err) != 0)
+    *span = entry ? (struct span){entry->offset, entry->size, layer->whole, false}
+                  : (struct span){0, layer->table.stream_size, layer->whole, true};
+    if (kf_slot_plain_object(layer, entry, &object, err) != 0)
         return -1;
+    if (layer->whole)
+        kf_whole_sweep(layer->whole, object, entry ? &entry->offset : NULL);
+    if (kf_feed_new(ret, layer->fetch, layer->source, object,
+                    layer->whole ? &plain_ops : &streamed_ops, span, err) != 0)
+        return -1;
+    if (layer->whole)
+        (void)kf_whole_ref(layer->whole);
     (void)kf_steal(span); /* the feed's now */
     return 0;
 }

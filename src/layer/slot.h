@@ -17,6 +17,7 @@
 struct kf_err;
 struct kf_file;
 struct kf_layer;
+struct kf_object;
 struct kf_table_entry;
 
 enum kf_slot_state { KF_SLOT_EMPTY, KF_SLOT_LOADING, KF_SLOT_READY };
@@ -63,6 +64,9 @@ void kf_slot_object_name(const struct kf_layer *layer, const struct kf_table_ent
 void kf_plain_object_name(const struct kf_digest *digest,
                           const struct kf_table_entry *entry,
                           char out[KF_OBJECT_NAME_SIZE]);
+/* Opens the object of a plain layer: over a large file, or over the rest (NULL). */
+int kf_slot_plain_object(const struct kf_layer *layer, const struct kf_table_entry *entry,
+                         struct kf_object **ret, struct kf_err *err);
 
 /* file.c: what a slot does with a read that may go on. */
 void kf_file_start(struct kf_file *file, struct kf_read *read);

@@ -66,7 +66,7 @@ static int pass_alone(struct kf_layer *layer, const struct kf_layer_spec *spec,
     pass.arg = spec->arg;
     if (kf_pass_run(&pass, &layer->table, err) != 0)
         return -1;
-    kf_layer_save_table(layer);
+    kf_layer_save_table(layer, &layer->table);
     return 0;
 }
 

@@ -20,30 +20,24 @@ struct kf_streamed {
     struct kf_table table; /* its stream_size: what has passed */
 };
 
-/* The headers in a window: their entries go into the table. */
+static int add_entry(void *arg, const struct kf_tar_result *found, struct kf_err *err)
+{
+    struct kf_streamed *streamed = arg;
+
+    return kf_tar_add_entry(&streamed->table, found, err);
+}
+
 static int look(void *arg, const uint8_t *window, uint64_t offset, size_t length,
                 uint64_t *ret_offset, uint64_t *ret_length, struct kf_err *err)
 {
     struct kf_streamed *streamed = arg;
+    struct kf_tar_result found;
+    int rc = kf_tar_entries(&streamed->decoder, window, offset, length, add_entry,
+                            streamed, &found, err);
 
-    for (;;) {
-        struct kf_tar_result found = {0};
-
-        switch (kf_tar_next(&streamed->decoder, window, offset, length, &found, err)) {
-        case KF_TAR_END:
-            return 0;
-        case KF_TAR_NEED:
-            *ret_offset = found.need_offset;
-            *ret_length = found.need_length;
-            return 1;
-        case KF_TAR_ENTRY:
-            if (kf_tar_add_entry(&streamed->table, &found, err) != 0)
-                return -1;
-            break;
-        case KF_TAR_ERROR:
-            return -1;
-        }
-    }
+    *ret_offset = found.need_offset;
+    *ret_length = found.need_length;
+    return rc;
 }
 
 static int take_piece(void *arg, const uint8_t *data, size_t length, struct kf_err *err)

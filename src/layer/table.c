@@ -237,6 +237,23 @@ int kf_table_decode(struct kf_table *ret, const void *data, size_t length,
     return 0;
 }
 
+static bool is_same_entry(const struct kf_table_entry *a, const struct kf_table_entry *b)
+{
+    return a->offset == b->offset && a->size == b->size && a->mtime == b->mtime &&
+           a->name_length == b->name_length && a->mode == b->mode && a->type == b->type;
+}
+
+bool kf_table_equal(const struct kf_table *a, const struct kf_table *b)
+{
+    if (a->count != b->count || a->stream_size != b->stream_size ||
+        a->names_length != b->names_length)
+        return false;
+    for (uint32_t i = 0; i < a->count; i++)
+        if (!is_same_entry(&a->entries[i], &b->entries[i]))
+            return false;
+    return a->names_length == 0 || memcmp(a->names, b->names, a->names_length) == 0;
+}
+
 /* One component of a name: not empty, not "." and short enough. (".." is found before.)
  */
 static int check_component(const char *component, size_t length, struct kf_err *err)

@@ -50,6 +50,8 @@ int kf_table_add(struct kf_table *table, const struct kf_table_entry *entry,
 const char *kf_table_name(const struct kf_table *table, uint32_t index,
                           size_t *ret_length);
 
+bool kf_table_equal(const struct kf_table *a, const struct kf_table *b);
+
 /* Appends to `ret`, within its limit. */
 int kf_table_encode(const struct kf_table *table, struct kf_buf *ret, struct kf_err *err);
 /* Fills an uninitialized table. Everything is checked: KF_E_MALFORMED, or

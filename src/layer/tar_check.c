@@ -85,9 +85,9 @@ static bool is_same(const struct kf_table_entry *a, const struct kf_table_entry 
     return a->type == KF_TYPE_DIR || a->offset == b->offset;
 }
 
-static int check_entry(struct kf_tar_check *check, const struct kf_tar_result *found,
-                       struct kf_err *err)
+static int check_entry(void *arg, const struct kf_tar_result *found, struct kf_err *err)
 {
+    struct kf_tar_check *check = arg;
     const char *name = found->name;
     size_t length = found->name_length;
     char text[KF_NAME_TEXT_SIZE];
@@ -117,25 +117,14 @@ int kf_tar_check_look(struct kf_tar_check *check, const uint8_t *window, uint64_
                       size_t length, uint64_t *ret_offset, uint64_t *ret_length,
                       struct kf_err *err)
 {
-    for (;;) {
-        struct kf_tar_result found = {0};
+    struct kf_tar_result found;
+    int rc = kf_tar_entries(&check->decoder, window, offset, length, check_entry, check,
+                            &found, err);
 
-        switch (kf_tar_next(&check->decoder, window, offset, length, &found, err)) {
-        case KF_TAR_END:
-            check->at_end = true;
-            return 0;
-        case KF_TAR_NEED:
-            *ret_offset = found.need_offset;
-            *ret_length = found.need_length;
-            return 1;
-        case KF_TAR_ENTRY:
-            if (check_entry(check, &found, err) != 0)
-                return -1;
-            break;
-        case KF_TAR_ERROR:
-            return -1;
-        }
-    }
+    check->at_end = rc == 0;
+    *ret_offset = found.need_offset;
+    *ret_length = found.need_length;
+    return rc;
 }
 
 int kf_tar_check_push(struct kf_tar_check *check, const uint8_t *data, size_t length,

@@ -370,3 +370,24 @@ enum kf_tar_event kf_tar_next(struct kf_tar_decoder *decoder, const uint8_t *dat
         (void)kf_fail_wrap(err, "tar header at offset %" PRIu64, decoder->position);
     return event;
 }
+
+int kf_tar_entries(struct kf_tar_decoder *decoder, const uint8_t *window, uint64_t offset,
+                   size_t length, kf_tar_on_entry *on_entry, void *arg,
+                   struct kf_tar_result *ret, struct kf_err *err)
+{
+    for (;;) {
+        *ret = (struct kf_tar_result){0};
+        switch (kf_tar_next(decoder, window, offset, length, ret, err)) {
+        case KF_TAR_END:
+            return 0;
+        case KF_TAR_NEED:
+            return 1;
+        case KF_TAR_ENTRY:
+            if (on_entry(arg, ret, err) != 0)
+                return -1;
+            break;
+        case KF_TAR_ERROR:
+            return -1;
+        }
+    }
+}

@@ -64,4 +64,14 @@ enum kf_tar_event kf_tar_next(struct kf_tar_decoder *decoder, const uint8_t *win
                               uint64_t offset, size_t length, struct kf_tar_result *ret,
                               struct kf_err *err);
 
+/* -1 ends the work. */
+typedef int kf_tar_on_entry(void *arg, const struct kf_tar_result *found,
+                            struct kf_err *err);
+
+/* All that a window shows: 1 when another one is needed, as `ret` says; 0 at the
+ * archive's end; -1 when nothing can be read there. */
+int kf_tar_entries(struct kf_tar_decoder *decoder, const uint8_t *window, uint64_t offset,
+                   size_t length, kf_tar_on_entry *on_entry, void *arg,
+                   struct kf_tar_result *ret, struct kf_err *err);
+
 #endif

@@ -350,6 +350,16 @@ static int prepare(struct verifying *v, struct kf_err *err)
     return v->tar ? 0 : -1;
 }
 
+static bool is_of_text(const struct kf_digest *digest, const struct kf_digest *of)
+{
+    char text[KF_DIGEST_TEXT_SIZE];
+    struct kf_digest found;
+
+    (void)kf_digest_format(of, text);
+    return kf_digest_of(&found, text, strlen(text), NULL) == 0 &&
+           kf_digest_equal(&found, digest);
+}
+
 static int compare_digests(struct verifying *v, struct kf_err *err)
 {
     struct kf_digest blob, diff;
@@ -365,6 +375,12 @@ static int compare_digests(struct verifying *v, struct kf_err *err)
     if (v->opts->diff_id && !v->stream_lost && !kf_digest_equal(&diff, v->opts->diff_id))
         report(v,
                "the digest of its unpacked content is %s, and the Kitfile says another",
+               kf_digest_format(&diff, text));
+    if (v->opts->config_diff_id && !v->stream_lost &&
+        !kf_digest_equal(&diff, v->opts->config_diff_id) &&
+        !is_of_text(v->opts->config_diff_id, &diff) &&
+        !is_of_text(v->opts->config_diff_id, &v->layer->digest))
+        report(v, "the digest of its unpacked content is %s, and the config says another",
                kf_digest_format(&diff, text));
     return 0;
 }

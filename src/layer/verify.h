@@ -16,7 +16,10 @@ struct kf_source;
 
 struct kf_verify_opts {
     const struct kf_digest *diff_id; /* what the Kitfile says; NULL: nothing */
-    int64_t timeout_ns;              /* of one request */
+    /* The same of a ModelPack's config. kit 1.10 and 1.11 wrote the digest of the
+     * digest's text there, which is passed over. */
+    const struct kf_digest *config_diff_id;
+    int64_t timeout_ns; /* of one request */
     /* A line for each thing that is wrong; the work goes on. */
     void (*problem)(void *arg, const char *line);
     void (*progress)(void *arg, uint64_t bytes); /* read since the last call; or NULL */

@@ -420,3 +420,37 @@ int kf_desc_copy(struct kf_desc *ret, const struct kf_desc *from, struct kf_err 
     *ret = desc;
     return 0;
 }
+
+static int take_diff_ids(struct kf_digest *ids, const json_t *list, struct kf_err *err)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *value = json_array_get(list, i);
+        const char *text = json_is_string(value) ? json_string_value(value) : "";
+
+        if (kf_digest_parse(&ids[i], text, strlen(text), err) != 0)
+            return kf_fail_wrap(err, "diffId %zu of the config", i);
+    }
+    return 0;
+}
+
+int kf_model_config_diff_ids(struct kf_digest **ret, size_t *ret_count, const void *json,
+                             size_t length, struct kf_err *err)
+{
+    kf_auto(kf_auto_json) json_t *root = load(json, length, err);
+    kf_auto(kf_free) struct kf_digest *ids = NULL;
+    const json_t *list;
+
+    if (!root)
+        return -1;
+    list = json_object_get(json_object_get(root, "modelfs"), "diffIds");
+    if (list && !json_is_array(list))
+        return kf_fail(err, KF_E_MALFORMED, "diffIds of the config are no list");
+    ids = calloc(json_array_size(list) + 1, sizeof(*ids));
+    if (!ids)
+        return no_memory(err);
+    if (take_diff_ids(ids, list, err) != 0)
+        return -1;
+    *ret_count = json_array_size(list);
+    *ret = kf_steal(ids);
+    return 0;
+}

@@ -79,6 +79,12 @@ void kf_index_fini(struct kf_index *index);
 /* The tag that an index gives to its entry, or NULL; borrowed. */
 const char *kf_desc_tag(const struct kf_desc *desc);
 
+/* The digests of unpacked layers that a ModelPack's config names, in the order of the
+ * layers: yours to free. Drafts of the format had none. KF_E_MALFORMED for an entry that
+ * is no digest. */
+int kf_model_config_diff_ids(struct kf_digest **ret, size_t *ret_count, const void *json,
+                             size_t length, struct kf_err *err);
+
 /* The value, or NULL; borrowed. */
 const char *kf_annotation_get(const struct kf_annotation *annotations, size_t count,
                               const char *key);

@@ -225,12 +225,12 @@ case_status() {
     mount_kit "$KIT"
     check_bytes "$MNT/model/w.bin" 1 0 0
     kit status >"$TMP/status"
-    grep -Eq "^$MNT +$KIT.* ok " "$TMP/status" || fail "status: $(cat "$TMP/status")"
+    grep -Eq "^$MNT +$KIT.* unverified " "$TMP/status" || fail "status: $(cat "$TMP/status")"
     kit status "$MNT" >"$TMP/status"
     grep -q '100%' "$TMP/status" || fail "local share: $(cat "$TMP/status")"
     kit status --json "$MNT" | jq -e --argjson kitfile "$(stat -c %s "$MNT/Kitfile")" '
         (if type == "array" then .[0] else . end) |
-        .state == "ok" and .files == 2 and .size_bytes - $kitfile == 16777216 and
+        .state == "unverified" and .files == 2 and .size_bytes - $kitfile == 16777216 and
         .local_bytes == .size_bytes and .counters.fetched_bytes >= 16777216' \
         >"$TMP/verdict" || fail "status --json"
     within 5 ls -a "$MNT" >"$TMP/listing"

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/block.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "cache/private.h"
@@ -299,6 +300,49 @@ static void check_recovers(struct kf_object *object, uint64_t chunk)
     cr_assert_not(kf_object_has(object, chunk));
     cr_assert(put_chunk(object, chunk));
     cr_assert_eq(read_chunk(object, chunk), KF_E_NONE);
+}
+
+Test(object, that_is_discarded_is_empty_and_goes_with_its_last_user)
+{
+    struct kf_store *store = cache_open();
+    struct kf_object *object = object_open(store, "a", 3 * CHUNK);
+    struct kf_object *other = kf_object_ref(object);
+
+    put_all(object);
+    kf_object_discard(object);
+    cr_assert_eq(kf_object_local_bytes(other), 0);
+    cr_assert_eq(read_chunk(other, 1), KF_E_NOTFOUND);
+    kf_object_unref(object);
+    cr_assert(file_exists("a", "data"));
+    kf_object_unref(other); /* the syncer may still have it for a moment */
+    for (unsigned i = 0; i < 10000 && file_exists("a", "map"); i++)
+        (void)usleep(1000);
+    cr_assert_not(file_exists("a", "data"));
+    cr_assert_not(file_exists("a", "map"));
+
+    object = object_open(store, "a", 3 * CHUNK); /* made anew, and kept */
+    put_all(object);
+    kf_object_unref(object);
+    cache_wait_idle(store);
+    cr_assert(file_exists("a", "data"));
+    cache_close(store);
+}
+
+Test(object, small_files_are_forgotten)
+{
+    const struct kf_digest key = {{7}};
+    struct kf_store *store = cache_open();
+    struct kf_buf bytes;
+
+    kf_buf_init(&bytes, 100);
+    cr_assert_eq(kf_store_save(store, KF_SMALL_SUMS, &key, "text", 4, NULL), 0);
+    cr_assert_eq(kf_store_load(store, KF_SMALL_SUMS, &key, &bytes, NULL), 0);
+    kf_store_forget(store, KF_SMALL_SUMS, &key);
+    kf_store_forget(store, KF_SMALL_SUMS, &key); /* not there any more */
+    kf_store_forget(NULL, KF_SMALL_SUMS, &key);
+    cr_assert_eq(kf_store_load(store, KF_SMALL_SUMS, &key, &bytes, NULL), -1);
+    kf_buf_fini(&bytes);
+    cache_close(store);
 }
 
 Test(object, finds_a_flipped_bit_after_a_boot)

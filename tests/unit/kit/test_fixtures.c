@@ -13,6 +13,7 @@
 #include "base/workq.h"
 #include "kit/open.h"
 #include "kit/scan.h"
+#include "kit/verify.h"
 
 #define KITS TEST_DATA "/kits"
 
@@ -257,5 +258,29 @@ Test(fixtures, what_is_said_about_a_kit)
     cr_assert_str_eq(kf_digest_format(kf_kit_digest(kit), text) + 7, plain[4].digest);
     cr_assert_eq(strncmp(kf_kit_name(kit), "oci:", 4), 0);
     cr_assert_eq(kf_kit_close(kit, kf_deadline_ns(10 * KF_NS_PER_S)), 0);
+    kf_workq_free(workq);
+}
+
+static void on_problem(void *arg, const char *blob, const char *line)
+{
+    cr_log_error("%s: %s: %s", (const char *)arg, blob, line);
+}
+
+/* The diffIds that kit 1.11 wrote into ModelPacks are wrong, and nothing is damaged. */
+Test(fixtures, nothing_is_wrong_with_them)
+{
+    struct kf_workq *workq = kf_workq_new(2, NULL);
+
+    for (size_t i = 0; i < KF_ARRAY_LEN(plain); i++) {
+        char name[64];
+        const struct kf_kit_verify_opts opts = {
+            .timeout_ns = 10 * KF_NS_PER_S, .problem = on_problem, .arg = name};
+        struct kf_kit *kit;
+
+        (void)snprintf(name, sizeof(name), "%s %s", plain[i].dir, plain[i].name);
+        cr_assert_eq(open_fixture(&kit, &plain[i], workq, NULL), 0, "%s", name);
+        cr_assert_eq(kf_kit_verify(kit, &opts), 0, "%s", name);
+        cr_assert_eq(kf_kit_close(kit, kf_deadline_ns(10 * KF_NS_PER_S)), 0);
+    }
     kf_workq_free(workq);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zstd.h>
 
 #include "base/mem.h"
@@ -337,4 +338,123 @@ Test(seek_layer, large_toc_is_found)
     toc_world_end(&world);
     free(entries);
     free(names);
+}
+
+/* ---- checked as a whole, by the digest of the unpacked stream ---- */
+
+static bool wait_for(struct toc_world *world, enum kf_trust trust)
+{
+    struct kf_err why;
+
+    for (unsigned i = 0; i < 10000; i++) {
+        if (kf_layer_trust(world->layer, &why) == trust)
+            return true;
+        (void)usleep(1000);
+    }
+    return false;
+}
+
+/* Opens frames whose Kitfile says that digest of the stream. */
+static void open_whole(struct toc_world *world, const struct kf_digest *digest,
+                       enum kf_layer_check check)
+{
+    world->stream_digest = digest;
+    world->check = check;
+    toc_world_start(world, true);
+    toc_world_expect_open(world);
+}
+
+static struct kf_digest stream_digest(struct toc_world *world)
+{
+    struct kf_digest digest;
+
+    toc_world_start(world, false);
+    toc_world_expect_open(world);
+    cr_assert_eq(
+        kf_digest_of(&digest, world->stream, world->layer->table.stream_size, NULL), 0);
+    toc_world_stop(world);
+    return digest;
+}
+
+Test(seek_layer, frames_are_checked_once_all_of_them_are_here)
+{
+    struct toc_world world;
+    struct kf_digest digest;
+
+    toc_world_frames(&world, files, KF_ARRAY_LEN(files), MIB(1), false);
+    digest = stream_digest(&world);
+    open_whole(&world, &digest, KF_CHECK_DEFERRED);
+    kf_layer_watch(world.layer, false);
+    toc_world_expect_all(&world, MIB(1));
+    cr_assert(wait_for(&world, KF_TRUST_VERIFIED));
+    toc_world_stop(&world);
+    open_whole(&world, &digest, KF_CHECK_FULL);
+    cr_assert_eq(toc_world_requests(&world), 0);
+    toc_world_end(&world);
+
+    toc_world_frames(&world, files, KF_ARRAY_LEN(files), MIB(1), false);
+    digest.bytes[0] ^= 1;
+    open_whole(&world, &digest, KF_CHECK_DEFERRED);
+    kf_layer_watch(world.layer, false);
+    toc_world_expect_all(&world, MIB(1));
+    cr_assert(wait_for(&world, KF_TRUST_FAILED));
+    cr_assert_eq(toc_world_read(&world, "a", 0, 10), KF_E_CORRUPT);
+    toc_world_end(&world);
+}
+
+Test(seek_layer, frames_are_checked_before_they_are_read)
+{
+    struct toc_world world;
+    struct kf_digest digest;
+    uint64_t requests;
+
+    toc_world_frames(&world, files, KF_ARRAY_LEN(files), MIB(1), false);
+    digest = stream_digest(&world);
+    open_whole(&world, &digest, KF_CHECK_FULL);
+    requests = toc_world_requests(&world);
+    toc_world_expect_all(&world, MIB(1));
+    cr_assert_eq(toc_world_requests(&world), requests);
+    toc_world_stop(&world);
+
+    digest.bytes[0] ^= 1;
+    world.check = KF_CHECK_FULL;
+    toc_world_start(&world, false);
+    cr_assert_eq(toc_world_open(&world), -1); /* without a cache */
+    cr_assert_eq(world.err.kind, KF_E_LIMIT);
+    world.layer = NULL;
+    world.stream_digest = NULL; /* streamed then: the blob has one, here a wrong one */
+    cr_assert_eq(toc_world_open(&world), -1);
+    cr_assert_eq(world.err.kind, KF_E_CORRUPT);
+    cr_assert_not_null(strstr(world.err.message, "the blob's digest is"));
+    world.layer = NULL;
+    toc_world_end(&world);
+}
+
+/* Nothing that is trusted leads to such a TOC: it is not used where all must be checked
+ * first. */
+Test(seek_layer, a_toc_that_was_found_is_not_trusted)
+{
+    struct toc_world world;
+    struct kf_digest digest;
+    struct kf_err why;
+
+    pack(&world, MIB(1));
+    open_whole(&world, NULL, KF_CHECK_DEFERRED);
+    kf_layer_watch(world.layer, true);
+    toc_world_expect_all(&world, MIB(1));
+    cr_assert_eq(kf_layer_trust(world.layer, &why), KF_TRUST_UNVERIFIED);
+    toc_world_stop(&world);
+
+    cr_assert_eq(kf_digest_of(&digest, "", 0, NULL), 0);
+    world.stream_digest = &digest;
+    world.check = KF_CHECK_FULL;
+    toc_world_start(&world, true);
+    cr_assert_eq(toc_world_open(&world), -1);
+    cr_assert_eq(world.err.kind, KF_E_CORRUPT);
+    world.layer = NULL;
+    world.check = KF_CHECK_REQUIRE_TOC;
+    cr_assert_eq(toc_world_open(&world), -1);
+    cr_assert_eq(world.err.kind, KF_E_REFUSED);
+    world.layer = NULL;
+    toc_world_end(&world);
 }

@@ -235,6 +235,8 @@ int toc_world_open(struct toc_world *world)
         .raw_size = world->raw_size,
         .toc = world->unlinked ? NULL : &world->link,
         .toc_source = world->toc_fake ? &world->toc_fake->source : NULL,
+        .diff_id = world->stream_digest,
+        .check = world->check,
         .store = world->store,
         .fetch = world->fetch,
         .timeout_ns = 10 * KF_NS_PER_S,

@@ -28,10 +28,12 @@ struct toc_world {
     uint8_t *stream;    /* what the blob unpacks to */
     struct kf_toc_link link;
     enum kf_toc_carrier carrier;
-    bool unlinked;     /* opened without the link */
-    bool raw_zstd;     /* a raw layer, compressed */
-    uint64_t raw_size; /* what its metadata says; 0: nothing */
-    char folder[64];   /* of the cache */
+    bool unlinked;                         /* opened without the link */
+    bool raw_zstd;                         /* a raw layer, compressed */
+    uint64_t raw_size;                     /* what its metadata says; 0: nothing */
+    const struct kf_digest *stream_digest; /* what the Kitfile says; NULL: nothing */
+    enum kf_layer_check check;
+    char folder[64]; /* of the cache */
     struct kf_workq *workq;
     struct kf_store *store;
     struct kf_fetch *fetch;
