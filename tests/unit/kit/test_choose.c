@@ -40,7 +40,7 @@ static int choose(const char *type, const char *entries, const char *const *labe
                           "{\"schemaVersion\":2,\"artifactType\":\"%s\","
                           "\"manifests\":[%s]}",
                           type, entries),
-                 sizeof(json));
+                 (int)sizeof(json));
     cr_assert_eq(kf_index_parse(&index, json, strlen(json), &err), 0, "%s", err.message);
     for (size_t i = 0; labels && labels[i]; i++)
         cr_assert_eq(kf_strings_add(&strings, labels[i], NULL), 0);
