@@ -37,6 +37,7 @@ KINDS = {
     "code": ("code", "code", "code"),
     "dataset": ("dataset", "dataset", "datasets"),
     "docs": ("docs", "doc", "docs"),
+    "mcp": ("mcpb", None, "mcpServers"),
 }
 UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
 
@@ -86,7 +87,9 @@ class Layer:
         self.kind = kind
         self.path = path
         self.entries = list(entries)
+        self.form = "tar"
         self.digest = None
+        self.diff_id = None  # of what it unpacks to, where that is something else
         self.size = 0
 
     def parts(self):
@@ -115,7 +118,8 @@ def kitfile(package, layers, old=False):
     config = {"manifestVersion": "1.0.0", "package": {"name": package}}
     parts = []
     for layer in layers:
-        tail = {} if old else {"digest": layer.digest, "diffId": layer.digest}
+        tail = {} if old else {"digest": layer.digest,
+                                "diffId": layer.diff_id or layer.digest}
         entry = {"path": layer.path, **tail}
         if layer.kind == "model":
             config["model"] = {"path": layer.path, "parts": parts, **tail}
@@ -130,7 +134,8 @@ def kitfile(package, layers, old=False):
 
 def modelpack_config(package, layers):
     return {"descriptor": {"createdAt": "2026-01-01T00:00:00Z", "name": package},
-            "modelfs": {"type": "layers", "diffIds": [layer.digest for layer in layers]},
+            "modelfs": {"type": "layers",
+                        "diffIds": [layer.diff_id or layer.digest for layer in layers]},
             "config": {}}
 
 
@@ -147,7 +152,7 @@ def documents(package, layers, modelpack=False, old=False):
         "artifactType": prefix + "manifest.v1+json",
         "config": {"mediaType": prefix + "config.v1+json", "digest": digest_of(config),
                    "size": len(config)},
-        "layers": [{"mediaType": f"{prefix}{KINDS[layer.kind][base]}.v1.tar",
+        "layers": [{"mediaType": f"{prefix}{KINDS[layer.kind][base]}.v1.{layer.form}",
                     "digest": layer.digest, "size": layer.size,
                     "annotations": {"org.cncf.model.filepath": os.path.normpath(layer.path)}}
                    for layer in layers],

@@ -1,0 +1,58 @@
+#!/bin/bash
+# Every kind of layer times every content that it can hold (matrix.py), from a layout and
+# from a registry; layers that the programs of others packed; ModelPacks as modctl makes them.
+# limit: 120
+. "$(dirname "$0")/lib.sh"
+
+make_matrix() {
+    need gzip zstd
+    python3 "$here/matrix.py" kinds "$TMP/layout" | sort -t $'\t' -k 5 >"$TMP/expected"
+}
+
+# The rows of the expected tree that this kit has.
+compare() { # DIR [PATTERN: what is not in it]
+    tree_of "$1" | awk -F '\t' '$5 != "Kitfile"' | sort -t $'\t' -k 5 >"$TMP/actual"
+    awk -F '\t' -v without="${2:-^$}" '$5 !~ without' "$TMP/expected" >"$TMP/wanted"
+    diff "$TMP/wanted" "$TMP/actual" >"$TMP/differ" || fail "the tree: $(head -c 2000 "$TMP/differ")"
+}
+
+case_layout() {
+    make_matrix
+    mount_kit "oci:$TMP/layout:modelkit"
+    compare "$MNT"
+    memory_is_bounded
+    umount_kit
+    for tag in cncf cnai; do
+        mount_kit "oci:$TMP/layout:$tag"
+        compare "$MNT" '^mcpb'
+        [ ! -e "$MNT/Kitfile" ] || fail "a Kitfile out of nothing"
+        umount_kit
+    done
+}
+
+case_registry() {
+    make_matrix
+    registry_start --layout "kit=$TMP/layout"
+    mount_kit "$REG/kit:modelkit"
+    compare "$MNT"
+    memory_is_bounded
+    umount_kit
+    kit verify --plain-http "$REG/kit:modelkit" >"$TMP/verified" || fail "$(cat "$TMP/verified")"
+    kit unpack -q --plain-http --cache-dir "$TMP/other" "$REG/kit:modelkit" -d "$TMP/unpacked"
+    compare "$TMP/unpacked"
+}
+
+# Archives and streams of Debian's programs, in all the formats that they write.
+case_tools() {
+    need gzip pigz zstd pzstd bsdtar
+    mkdir "$TMP/source"
+    python3 "$here/matrix.py" tools "$TMP/layout" "$TMP/source"
+    tree_of "$TMP/source" | sort -t $'\t' -k 5 >"$TMP/expected"
+    equal "$(wc -l <"$TMP/expected")" 278 "files and folders"
+    mount_kit "oci:$TMP/layout:v1"
+    compare "$MNT"
+    umount_kit
+    kit verify "oci:$TMP/layout:v1" >"$TMP/verified" || fail "$(cat "$TMP/verified")"
+}
+
+run_case "$@"
