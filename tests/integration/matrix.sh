@@ -55,4 +55,43 @@ case_tools() {
     kit verify "oci:$TMP/layout:v1" >"$TMP/verified" || fail "$(cat "$TMP/verified")"
 }
 
+times_of() { # DIR
+    (cd "$1" && find . -type f -printf '%T@ %p\n' | sed 's/\.[0-9]*//' | sort -k 2)
+}
+
+case_modctl() {
+    local deep="$TMP/source/a/deep folder" tag
+    mkdir -p "$deep" "$TMP/source/src"
+    echo '{"a": 1}' >"$TMP/source/config.json"
+    echo '{"a": 1}' >"$deep/größe.json"
+    head -c 3000000 /dev/urandom >"$deep/model-1.safetensors"
+    : >"$deep/model-2.safetensors"
+    echo 'exit 0' >"$TMP/source/src/run.sh"
+    echo 'a model' >"$TMP/source/README.md"
+    chmod 750 "$TMP/source/src/run.sh"
+    chmod 600 "$deep/model-1.safetensors"
+    chown 12345:54321 "$deep/größe.json" 2>/dev/null || true
+    touch -d '2021-03-04 05:06:07.987654321 UTC' "$deep/größe.json" "$TMP/source/src/run.sh"
+    find "$TMP/source" -type d -exec chmod 755 {} +
+    tree_of "$TMP/source" | sort -t $'\t' -k 5 >"$TMP/expected"
+    for options in "" --tar --old "--old --tar"; do
+        tag=v$(tr -d ' -' <<<"$options")
+        # shellcheck disable=SC2086 # words
+        python3 "$rig/modctl_kit.py" "$TMP/layout" "$tag" "$TMP/source" $options >"$TMP/digest"
+    done
+    registry_start --layout "kit=$TMP/layout"
+    for ref in "oci:$TMP/layout:v" "$REG/kit:vtar" "$REG/kit:vold" "oci:$TMP/layout:voldtar"; do
+        mount_kit "$ref"
+        compare "$MNT"
+        [ ! -e "$MNT/Kitfile" ] || fail "a Kitfile out of nothing"
+        diff <(times_of "$TMP/source") <(times_of "$MNT") || fail "times of $ref"
+        umount_kit
+        kit unpack -q --plain-http "$ref" -d "$TMP/unpacked"
+        compare "$TMP/unpacked"
+        rm -r "$TMP/unpacked"
+    done
+    equal "$(kit ls --plain-http -R --filter model "$REG/kit:vold" | grep -c '[^/]$')" 4 \
+        "files of the model, its parts among them"
+}
+
 run_case "$@"
