@@ -259,4 +259,83 @@ case_bombs() {
     at_most "$(du -sk "$KITFS_CACHE_DIR" | cut -f 1)" 1024 "KiB in the cache"
 }
 
+# gzip gives at most 1032 bytes for one: a file like others, in a cache that is too small.
+case_gzip_bomb() {
+    mkdir -p "$TMP/files"
+    python3 "$rig/members.py" zeros >"$TMP/layer"
+    at_most "$(blob_bytes)" $((MIB * 3 / 4)) "bytes of the blob"
+    python3 "$rig/packed_kit.py" "$TMP/layout" v1 raw+gzip "$TMP/layer" \
+        <(gzip -dc "$TMP/layer") --path m/w.bin
+    mount_kit "oci:$TMP/layout:v1" --cache-size 16M
+    equal "$(stat -c %s "$MNT/m/w.bin")" $((512 * MIB)) "size"
+    equal "$(within 20 tail -c 3000000 "$MNT/m/w.bin" | tr -d '\0' | wc -c)" 0 "bytes that are none"
+    memory_is_bounded
+    sleep 1.2
+    at_most "$(du -sk "$KITFS_CACHE_DIR" | cut -f 1)" $((24 * 1024)) "KiB in the cache"
+    umount_kit
+}
+
+# Streams that are wrong although the blob has its digest: NAME FORM COMMAND, from the good
+# ones in $TMP/gz and $TMP/zst.
+broken_streams() {
+    cat <<'END'
+trailing-garbage tar+gzip cat gz order
+trailing-zeros tar+gzip cat gz zeros
+cut-in-the-trailer tar+gzip head -c -3 gz
+cut-before-the-trailer tar+gzip head -c -8 gz
+cut-in-the-middle tar+gzip head -c 300000 gz
+cut-in-the-header tar+gzip head -c 5 gz
+second-member-cut tar+gzip cat gz cut
+another-checksum tar+gzip flip -8 gz
+another-length tar+gzip flip -1 gz
+flipped-inside tar+gzip flip 500000 gz
+no-gzip tar+gzip cat zst
+no-gzip-but-tar tar+gzip cat layer.tar
+nothing tar+gzip cat empty
+trailing-garbage tar+zstd cat zst order
+half-a-magic-number tar+zstd cat zst half
+cut-at-the-end tar+zstd head -c -1 zst
+cut-in-the-middle tar+zstd head -c 300000 zst
+another-checksum tar+zstd flip -1 zst
+no-zstd tar+zstd cat gz
+no-zstd-but-tar tar+zstd cat layer.tar
+nothing tar+zstd cat empty
+END
+}
+
+flip() { # PLACE, from the end if below zero, FILE: with one other bit there
+    python3 -c 'import sys
+data = bytearray(open(sys.argv[2], "rb").read())
+data[int(sys.argv[1])] ^= 1
+sys.stdout.buffer.write(data)' "$@"
+}
+
+case_broken() {
+    local name form command digest
+    make_files 1M
+    pack_kit tar+gzip gzip -c
+    mkdir -p "$MNT"
+    cd "$TMP"
+    cp layer gz
+    zstd -q -c layer.tar >zst
+    head -c 20 gz >cut
+    head -c 3 zst >half
+    head -c 512 /dev/zero >zeros
+    : >empty
+    while read -r name form command; do
+        # shellcheck disable=SC2086 # words
+        $command >layer
+        python3 "$rig/packed_kit.py" layout "$name" "$form" layer layer.tar >digest
+        digest=$(sha256sum <layer | cut -c 1-64)
+        refused "layer 'sha256:$digest': .+" kit mount "oci:$TMP/layout:$name" "$MNT"
+        ! mounted || fail "$name, $form, is mounted"
+        ! kit verify "oci:$TMP/layout:$name" >verified 2>&1 || fail "$name, $form, is verified"
+        ! kit unpack -q "oci:$TMP/layout:$name" -d unpacked 2>stderr || fail "$name is unpacked"
+        [ -z "$(find unpacked -type f -path '*/m/*' 2>/dev/null)" ] || fail "$name left a file"
+        rm -rf unpacked
+        [ -z "$(ls "$KITFS_CACHE_DIR/small/table")" ] || fail "a table was kept of $name, $form"
+    done < <(broken_streams)
+    equal "$(jq '.manifests | length' layout/index.json)" 18 "kits that were looked at"
+}
+
 run_case "$@"

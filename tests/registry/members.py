@@ -4,11 +4,13 @@
     members.py          gzip members of many lengths, empty ones between, with FEXTRA
     members.py zstd     frames without content sizes, skippable ones between
     members.py bomb     reads nothing: a zstd frame of 1 MiB that stands for 32 GiB
+    members.py zeros    reads nothing: gzip of 512 KiB that stands for 512 MiB, as much as it can
 """
 import gzip
 import struct
 import subprocess
 import sys
+import zlib
 
 EMPTY_WITH_FIELD = (b"\x1f\x8b\x08\x04\0\0\0\0\0\xff" + struct.pack("<H", 6) + b"kf\x02\0ab" +
                     b"\x03\0" + bytes(8))
@@ -35,10 +37,16 @@ def bomb():
     return b"\x28\xb5\x2f\xfd\0\x38" + b"".join(blocks)
 
 
+def zeros():
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    piece = bytes(1 << 20)
+    return b"".join([packer.compress(piece) for _ in range(512)] + [packer.flush()])
+
+
 def main():
     out = sys.stdout.buffer
-    if sys.argv[1:] == ["bomb"]:
-        out.write(bomb())
+    if sys.argv[1:] in (["bomb"], ["zeros"]):
+        out.write(bomb() if sys.argv[1] == "bomb" else zeros())
         return
     for number, piece in enumerate(pieces(sys.stdin.buffer.read())):
         if sys.argv[1:] == ["zstd"]:
