@@ -6,6 +6,8 @@
         layer times every content that it can hold
     matrix.py tools LAYOUT FOLDER
         tag `v1`: layers as the programs of others make them, of what it puts into FOLDER
+    matrix.py huge LAYOUT
+        tags `gzip`, `zstd`: a file of more than 8 GiB between small ones, in a small blob
 
 `kinds` prints what a mount must show, without the Kitfile, as tree.py prints it: content
 lies below KIND/CONTENT.
@@ -227,6 +229,25 @@ def make_tools(args):
     maker.store("v1")
 
 
+# --- a huge one -------------------------------------------------------------------------
+
+HUGE_PIECE = 16 << 20
+HUGE = (8 << 30) + HUGE_PIECE
+
+
+def make_huge(args):
+    """The same 16 MiB for ever: a member or frame of it has to be packed once only."""
+    piece = content.pattern_bytes(5, 0, 16 << 10).ljust(HUGE_PIECE, b"\0")
+    parts = list(kittar.archive([("a.txt", 0o644, b"first\n")]))
+    before = b"".join(parts[:-1]) + kittar.header("w.bin", kittar.TYPE_FILE, 0o644, HUGE)
+    behind = b"".join(kittar.archive([("z.txt", 0o644, b"last\n")]))
+    for form, pack in (("gzip", gzip.compress), ("zstd", lambda data: remake.compress([data])[0])):
+        maker = Maker(args.layout)
+        maker.add(f"tar+{form}", ".", b"", b"".join(
+            [pack(before), pack(piece) * (HUGE // HUGE_PIECE), pack(behind)]))
+        maker.store(form, old=True)  # which has no diffId: it would take longer than all this
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     verbs = options.add_subparsers(dest="verb", required=True)
@@ -237,6 +258,9 @@ def main():
     tools.add_argument("layout")
     tools.add_argument("folder")
     tools.set_defaults(make=make_tools)
+    huge = verbs.add_parser("huge")
+    huge.add_argument("layout")
+    huge.set_defaults(make=make_huge)
     args = options.parse_args()
     args.make(args)
 

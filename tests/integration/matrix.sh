@@ -55,6 +55,18 @@ case_tools() {
     kit verify "oci:$TMP/layout:v1" >"$TMP/verified" || fail "$(cat "$TMP/verified")"
 }
 
+# Plain ones are in lazy.sh, packed ones in packing.sh. (gzip of that size takes half a minute.)
+case_more_than_8_gib() {
+    need zstd
+    python3 "$here/matrix.py" huge "$TMP/layout"
+    for form in gzip zstd; do
+        equal "$(kit cat "oci:$TMP/layout:$form" a.txt)" first "before it, $form"
+    done
+    kit cat --offset $((8 << 30)) --length 16384 "oci:$TMP/layout:zstd" w.bin >"$TMP/read"
+    check_bytes "$TMP/read" 5 0 16384
+    equal "$(kit cat "oci:$TMP/layout:zstd" z.txt)" last "behind it"
+}
+
 times_of() { # DIR
     (cd "$1" && find . -type f -printf '%T@ %p\n' | sed 's/\.[0-9]*//' | sort -k 2)
 }
