@@ -215,6 +215,12 @@ END
 }
 
 # Names are relative to the parent of the entry's path, "." gives full names.
+is_old_kit() { # FOLDER
+    (cd "$1" && find . -type f ! -name Kitfile -exec sha256sum {} +) | sort -k 2 |
+        diff "$TMP/expected" - || fail "the tree of $1 differs"
+    grep -q 'path: ./models/w.bin' "$1/Kitfile" || fail "no Kitfile in $1"
+}
+
 case_kit_of_before_0_5() {
     mkdir -p "$TMP/context/src/lib" "$TMP/context/data/train" "$TMP/context/models"
     echo code >"$TMP/context/src/lib/a.py"
@@ -222,13 +228,16 @@ case_kit_of_before_0_5() {
     echo weights >"$TMP/context/models/w.bin"
     make_kit v1 --before-0.5 --context "$TMP/context" model:./models/w.bin code:./src \
         dataset:data/train
+    python3 "$rig/remake.py" "$TMP/layout" v1 zipped by gzip gzip -1 # kit's default then
     registry_start --layout "kit=$TMP/layout"
-    mount_kit "$REG/kit:v1"
     (cd "$TMP/context" && find . -type f -exec sha256sum {} +) | sort -k 2 >"$TMP/expected"
-    (cd "$MNT" && find . -type f ! -name Kitfile -exec sha256sum {} +) | sort -k 2 |
-        diff "$TMP/expected" - || fail "the tree differs"
-    grep -q 'path: ./models/w.bin' "$MNT/Kitfile" || fail "no Kitfile"
-    umount_kit
+    for tag in v1 zipped; do
+        mount_kit "$REG/kit:$tag"
+        is_old_kit "$MNT"
+        umount_kit
+        kit unpack -q --plain-http "$REG/kit:$tag" -d "$TMP/unpacked-$tag"
+        is_old_kit "$TMP/unpacked-$tag"
+    done
     equal "$(kit ls -R --plain-http --filter datasets:data/train --subdir data "$REG/kit:v1" |
         tr '\n' ' ')" "train/ train/x.csv " "a part of it"
 }

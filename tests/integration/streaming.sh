@@ -1,6 +1,6 @@
 #!/bin/bash
 # Layers without random access: streamed once, whoever waits; found in the cache later.
-# limit: 120
+# limit: 180
 . "$(dirname "$0")/lib.sh"
 MIB=$((1 << 20))
 
@@ -88,6 +88,30 @@ case_once_for_all_mounts() {
     same_files
     umount_kit
     [ -z "$(ls "$KITFS_CACHE_DIR/turn")" ] || fail "locks are left"
+}
+
+# One pass, bounded memory, the next mount at once. The nightly run makes it 2 GiB.
+case_large() {
+    make_files "${STREAM_SIZE:-128M}"
+    pack_kit tar+gzip python3 -c 'import gzip, shutil, sys
+with gzip.GzipFile(fileobj=sys.stdout.buffer, mode="wb", compresslevel=0) as packed:
+    shutil.copyfileobj(sys.stdin.buffer, packed, 1 << 20)'
+    rm "$TMP/layer.tar"
+    serve
+    kit cat --plain-http "$KIT" m/config.json | cmp - "$TMP/files/m/config.json"
+    at_most "$(sent path=blobs)" $((8 * MIB)) "bytes for the first file"
+    mark=$(control mark)
+    mount_kit "$KIT" --prefetch none
+    memory_is_bounded
+    within 60 cmp "$MNT/m/w.bin" "$TMP/files/m/w.bin"
+    memory_is_bounded
+    umount_kit
+    at_most "$(sent "from=$mark" path=blobs)" $(($(blob_bytes) + MIB / 4)) "bytes in all"
+    mark=$(control mark)
+    mount_kit "$KIT"
+    within 10 cmp "$MNT/m/zz.txt" "$TMP/files/m/zz.txt"
+    umount_kit
+    equal "$(requests "from=$mark" path=blobs)" 0 "blob requests of a second mount"
 }
 
 case_raw() {

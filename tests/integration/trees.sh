@@ -14,6 +14,8 @@ mountable="1.7/basic-tar 1.7/names-tar 1.7/parts 1.7/root-dir
 1.15/basic-modelpack-zstd 1.15/files-raw-gzip 1.15/files-raw-zstd"
 # Kits that refer to others of the same store.
 refer="1.7/adapter 1.7/adapter2 1.11/adapter 1.11/adapter2 1.15/adapter 1.15/adapter2"
+# Parts of kits: what came out with a filter.
+filtered="files-raw-filter-model=model prompts-filter=prompts agent-filter-mcp=mcpservers:db"
 
 layouts() {
     local version
@@ -67,6 +69,9 @@ case_store() {
         done
     done
     mount_and_compare "$(name_of 1.15 dataset-ref)" 1.15/dataset-ref-included --include-remote
+    for kit in $filtered; do
+        mount_and_compare "$(name_of 1.15 "${kit%=*}")" "1.15/${kit%=*}" --filter "${kit#*=}"
+    done
 }
 
 case_verbs_on_the_store() {
@@ -131,6 +136,9 @@ case_unpack_store() {
         done
     done
     unpack_and_compare "$(name_of 1.15 dataset-ref)" 1.15/dataset-ref-included --include-remote
+    for kit in $filtered; do
+        unpack_and_compare "$(name_of 1.15 "${kit%=*}")" "1.15/${kit%=*}" -f "${kit#*=}"
+    done
 }
 
 case_unpack_docker_registry() {
