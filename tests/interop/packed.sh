@@ -14,6 +14,14 @@ pack_model() { # CONTEXT TAG [OPTIONS of pack]
     LAYER_SIZE=$(stat -c %s "$LAYER")
 }
 
+need_go() { # VERSION
+    local has
+    need go
+    has=$(GOTOOLCHAIN=local go env GOVERSION | sed 's/^go//')
+    [ "$(printf '%s\n' "$1" "$has" | sort -V | head -n 1)" = "$1" ] ||
+        skip "go $has is older than $1"
+}
+
 # Runs a command that fills the folder given to it as its last argument, unless that was
 # done before with the same files of ours. Sets INSTALLED to the folder. The command has the
 # user's own HOME, where compilers keep themselves and what they downloaded.

@@ -5,7 +5,6 @@
 . "$(dirname "$0")/../integration/lib.sh"
 ours=$tests/interop
 . "$ours/packed.sh"
-GO_VERSION=1.25
 
 # --- what is read -----------------------------------------------------------------------
 
@@ -51,11 +50,7 @@ build_go() { # DIR
 }
 
 go_readers() {
-    need go
-    local has
-    has=$(GOTOOLCHAIN=local go env GOVERSION | sed 's/^go//')
-    [ "$(printf '%s\n' "$GO_VERSION" "$has" | sort -V | head -n 1)" = "$GO_VERSION" ] ||
-        skip "go $has is older than $GO_VERSION"
+    need_go 1.25
     install_once readers-go "$ours/go/main.go $ours/go/go.mod $ours/go/go.sum" build_go
 }
 
