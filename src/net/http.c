@@ -415,21 +415,45 @@ static int on_sending(void *arg, char *remote_ip, char *local_ip, int remote_por
     return CURL_PREREQFUNC_OK;
 }
 
+static int add_line(struct curl_slist **list, const char *line)
+{
+    struct curl_slist *longer = curl_slist_append(*list, line);
+
+    if (!longer)
+        return -1;
+    *list = longer;
+    return 0;
+}
+
+static int add_lines(struct curl_slist **list, const char *const *lines)
+{
+    for (; lines && *lines; lines++)
+        if (add_line(list, *lines) != 0)
+            return -1;
+    return 0;
+}
+
 /* Adds "name: value"; a NULL value adds nothing. */
 static int add_header(struct curl_slist **list, const char *name, const char *value)
 {
-    kf_auto(kf_free) char *line = NULL;
-    struct curl_slist *longer;
+    char *line;
+    int rc;
 
     if (!value)
         return 0;
     if (asprintf(&line, "%s: %s", name, value) < 0)
         return -1;
-    longer = curl_slist_append(*list, line);
-    if (!longer)
-        return -1;
-    *list = longer;
-    return 0;
+    rc = add_line(list, line);
+    explicit_bzero(line, strlen(line)); /* it may be a secret */
+    free(line);
+    return rc;
+}
+
+static void drop_lines(struct curl_slist *list)
+{
+    for (struct curl_slist *line = list; line; line = line->next)
+        explicit_bzero(line->data, strlen(line->data));
+    curl_slist_free_all(list);
 }
 
 static int add_headers(struct kf_exchange *exchange)
@@ -439,10 +463,12 @@ static int add_headers(struct kf_exchange *exchange)
     if (add_header(&list, "Accept-Encoding", "identity") != 0 ||
         add_header(&list, "Accept", exchange->accept ? exchange->accept : "*/*") != 0 ||
         add_header(&list, "If-None-Match", exchange->if_none_match) != 0 ||
+        add_header(&list, "Authorization", exchange->authorization) != 0 ||
+        add_lines(&list, exchange->headers) != 0 ||
         (has_body(exchange) &&
          (add_header(&list, "Content-Type", exchange->content_type) != 0 ||
           add_header(&list, "Expect", "") != 0))) {
-        curl_slist_free_all(list);
+        drop_lines(list);
         return -1;
     }
     exchange->request_headers = list;
@@ -543,7 +569,7 @@ void kf_http_finish(struct kf_exchange *exchange, enum kf_http_end imposed, int 
                                   : exchange->head_over && exchange->all_sent &&
                                         curl_code == CURLE_OK && imposed == KF_HTTP_OPEN;
 
-    curl_slist_free_all(exchange->request_headers);
+    drop_lines(exchange->request_headers);
     exchange->request_headers = NULL;
     exchange->easy = NULL;
     if (exchange->end != KF_HTTP_OPEN)

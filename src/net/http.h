@@ -66,6 +66,13 @@ enum kf_http_method {
     KF_HTTP_DELETE,
 };
 
+/* Of one host; NULL: the default. Borrowed texts. */
+struct kf_http_tls {
+    bool no_verify;
+    const char *ca_file; /* PEM */
+    const char *client_cert, *client_key;
+};
+
 enum kf_http_end {
     KF_HTTP_OPEN,     /* not ended yet */
     KF_HTTP_COMPLETE, /* every byte that was asked for was delivered */
@@ -82,10 +89,14 @@ enum kf_http_end {
 struct kf_exchange {
     /* The request, the owner's; untouched while the loop has it. Texts are borrowed. */
     const char *url;
-    const char *origin;        /* of `url` (net/url.h) */
-    const char *accept;        /* NULL: no such header */
-    const char *if_none_match; /* NULL: no such header */
-    bool fresh_connection;     /* do not use one that is open */
+    const char *origin;         /* of `url` (net/url.h) */
+    const char *accept;         /* NULL: no such header */
+    const char *if_none_match;  /* NULL: no such header */
+    const char *authorization;  /* NULL: no such header; a secret */
+    const char *const *headers; /* more lines "Name: value", NULL behind them; or NULL */
+    const struct kf_http_tls *tls; /* NULL: the loop's */
+    int64_t connect_ns;            /* name, connection and TLS; 0: the loop's */
+    bool fresh_connection;         /* do not use one that is open */
     bool ranged;
     uint64_t offset, length,
         total;           /* ranged only; length > 0, offset + length <= total */

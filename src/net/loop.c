@@ -100,21 +100,34 @@ static bool set_option(CURL *easy, CURLoption option, const char *text)
     return !text || curl_easy_setopt(easy, option, text) == CURLE_OK;
 }
 
-static bool configure(const struct kf_loop *loop, CURL *easy)
+static bool set_tls(CURL *easy, const struct kf_http_tls *tls)
+{
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls->no_verify ? 0L : 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls->no_verify ? 0L : 2L);
+    return set_option(easy, CURLOPT_CAINFO, tls->ca_file) &&
+           set_option(easy, CURLOPT_SSLCERT, tls->client_cert) &&
+           set_option(easy, CURLOPT_SSLKEY, tls->client_key);
+}
+
+static int64_t connect_ns(const struct kf_loop *loop, const struct kf_exchange *exchange)
+{
+    return exchange->connect_ns > 0 ? exchange->connect_ns : loop->opts.connect_ns;
+}
+
+static bool configure(const struct kf_loop *loop, const struct kf_exchange *exchange,
+                      CURL *easy)
 {
     const struct kf_loop_opts *opts = &loop->opts;
+    const struct kf_http_tls own = {opts->tls_no_verify, opts->ca_file, opts->client_cert,
+                                    opts->client_key};
 
     for (size_t i = 0; i < KF_ARRAY_LEN(fixed_options); i++)
         (void)curl_easy_setopt(easy, fixed_options[i].option, fixed_options[i].value);
     (void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
-                           (long)(opts->connect_ns / KF_NS_PER_MS));
-    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, opts->tls_no_verify ? 0L : 1L);
-    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, opts->tls_no_verify ? 0L : 2L);
+                           (long)(connect_ns(loop, exchange) / KF_NS_PER_MS));
     return set_option(easy, CURLOPT_PROTOCOLS_STR, "http,https") &&
            set_option(easy, CURLOPT_USERAGENT, "kitfs") &&
-           set_option(easy, CURLOPT_CAINFO, opts->ca_file) &&
-           set_option(easy, CURLOPT_SSLCERT, opts->client_cert) &&
-           set_option(easy, CURLOPT_SSLKEY, opts->client_key) &&
+           set_tls(easy, exchange->tls ? exchange->tls : &own) &&
            set_option(easy, CURLOPT_PROXY, opts->proxy);
 }
 
@@ -160,7 +173,7 @@ static void start(struct kf_loop *loop, struct kf_exchange *exchange, int64_t no
 {
     CURL *easy = take_easy(loop);
 
-    if (!easy || !configure(loop, easy) || kf_http_begin(exchange, easy) != 0 ||
+    if (!easy || !configure(loop, exchange, easy) || kf_http_begin(exchange, easy) != 0 ||
         curl_multi_add_handle(loop->multi, easy) != CURLM_OK) {
         put_easy(loop, easy);
         end_waiting(loop, exchange, KF_HTTP_OPEN, CURLE_OUT_OF_MEMORY);
@@ -254,7 +267,7 @@ static int64_t stall_deadline(const struct kf_loop *loop,
         return KF_NO_DEADLINE; /* it is us that it waits for */
     /* Connecting is curl's to limit; this is the net below it. */
     return exchange->progress_ns + patience +
-           (exchange->sent ? 0 : loop->opts.connect_ns);
+           (exchange->sent ? 0 : connect_ns(loop, exchange));
 }
 
 /* Ends what stalls or is too late; returns when to look again. */

@@ -14,6 +14,7 @@
 #include "oci/ref.h"
 
 struct kf_buf;
+struct kf_creds;
 struct kf_origin;
 struct kf_stats;
 struct kf_workq;
@@ -27,7 +28,8 @@ struct kf_net_opts {
     const char *client_cert; /* --cert */
     const char *client_key;  /* --key */
     const char *proxy;
-    unsigned connections; /* a host; 0: 8 */
+    struct kf_creds *creds; /* outlives origins and their sources; NULL: anonymous */
+    unsigned connections;   /* a host; 0: 8 */
 };
 
 /* Where references without a prefix are looked for. */

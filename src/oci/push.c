@@ -84,16 +84,17 @@ int kf_push_refused(struct kf_err *err, const struct kf_exchange *exchange)
 int kf_push_has(struct kf_registry *registry, const struct kf_digest *digest,
                 uint64_t size, struct kf_err *err)
 {
-    char text[KF_DIGEST_TEXT_SIZE], *url;
+    char text[KF_DIGEST_TEXT_SIZE];
     kf_auto(kf_call_fini) struct kf_call call;
     kf_auto(kf_buf_fini) struct kf_buf answer;
     const struct kf_exchange *exchange = &call.exchange;
     uint64_t length;
 
     kf_buf_init(&answer, ANSWER_LIMIT);
-    if (asprintf(&url, "%s/blobs/%s", registry->base, kf_digest_format(digest, text)) < 0)
-        url = NULL;
-    if (kf_call_init(&call, registry, url, kf_call_deadline(registry), &answer, err) != 0)
+    if (kf_call_init(&call, registry,
+                     kf_endpoint_url(&registry->upstream, "blobs/%s",
+                                     kf_digest_format(digest, text)),
+                     kf_call_deadline(registry), &answer, err) != 0)
         return -1;
     call.exchange.method = KF_HTTP_HEAD;
     if (kf_call_run(&call, err) == 0) {

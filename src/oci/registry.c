@@ -35,8 +35,7 @@ void kf_registry_unref(struct kf_registry *registry)
     if (!registry || __atomic_sub_fetch(&registry->refs, 1, __ATOMIC_ACQ_REL) != 0)
         return;
     kf_loop_free(registry->loop);
-    free(registry->base);
-    free(registry->host);
+    kf_endpoint_fini(&registry->upstream);
     free(registry->repository);
     free(registry);
 }
@@ -59,15 +58,15 @@ static int manifest_failed(const struct kf_registry *registry, const struct kf_c
 
     if (status && exchange->status == 404 && body && strstr(body, "NAME_UNKNOWN"))
         return kf_fail(err, KF_E_NOTFOUND, "no such repository '%s' in '%s'",
-                       registry->repository, registry->host);
+                       registry->repository, registry->upstream.host);
     if (status && exchange->status == 404)
         return kf_fail(err, KF_E_NOTFOUND, "no such %s '%s' in '%s/%s'",
-                       is_digest(wanted) ? "manifest" : "tag", wanted, registry->host,
-                       registry->repository);
+                       is_digest(wanted) ? "manifest" : "tag", wanted,
+                       registry->upstream.host, registry->repository);
     if (status && exchange->status == 401)
         return kf_fail(err, KF_E_REFUSED,
                        "'%s' answers 401: it wants a login, which is not supported yet",
-                       registry->host);
+                       registry->upstream.host);
     return -1;
 }
 
@@ -86,7 +85,7 @@ static int check_manifest(const struct kf_registry *registry, const struct kf_ca
     if (named && kf_digest_parse(&expected, named, strlen(named), NULL) == 0 &&
         !kf_digest_equal(&expected, &found))
         return kf_fail(err, KF_E_CORRUPT, "'%s' sent a manifest that is not '%s'",
-                       registry->host, kf_digest_format(&expected, text));
+                       registry->upstream.host, kf_digest_format(&expected, text));
     *ret = found;
     return 0;
 }
@@ -97,11 +96,10 @@ static int get_manifest(struct kf_registry *registry, const char *wanted,
                         struct kf_digest *ret_digest, struct kf_err *err)
 {
     kf_auto(kf_call_fini) struct kf_call call;
-    char *url;
 
-    if (asprintf(&url, "%s/manifests/%s", registry->base, wanted) < 0)
-        url = NULL;
-    if (kf_call_init(&call, registry, url, kf_call_deadline(registry), body, err) != 0)
+    if (kf_call_init(&call, registry,
+                     kf_endpoint_url(&registry->upstream, "manifests/%s", wanted),
+                     kf_call_deadline(registry), body, err) != 0)
         return -1;
     call.accept = ACCEPT;
     call.if_none_match = etag;
@@ -185,7 +183,7 @@ static int get_page(struct kf_registry *registry, char *url, int64_t deadline_ns
     if (kf_call_run(&call, err) != 0) {
         if (call.exchange.end == KF_HTTP_STATUS && call.exchange.status == 404)
             return kf_fail(err, KF_E_NOTFOUND, "no such repository '%s' in '%s'",
-                           registry->repository, registry->host);
+                           registry->repository, registry->upstream.host);
         return -1;
     }
     if (kf_reply_tags(tags, page.data, page.length, err) != 0)
@@ -199,9 +197,9 @@ static int registry_tags(struct kf_origin *origin, struct kf_strings *ret,
     struct kf_registry *registry = kf_container_of(origin, struct kf_registry, origin);
     kf_auto(kf_strings_fini) struct kf_strings tags = {0};
     int64_t deadline_ns = kf_call_deadline(registry);
-    char *url;
+    char *url = kf_endpoint_url(&registry->upstream, "tags/list?n=1000");
 
-    if (asprintf(&url, "%s/tags/list?n=1000", registry->base) < 0)
+    if (!url)
         return kf_fail(err, KF_E_NOMEM, "no memory for a request");
     for (unsigned page = 0; url; page++) {
         char *next = NULL;
@@ -254,6 +252,7 @@ int kf_registry_open(struct kf_origin **ret, const struct kf_ref *ref,
 {
     struct kf_registry *registry = calloc(1, sizeof(*registry));
     const char *scheme = opts->net.plain_http ? "http" : "https";
+    char *base;
 
     if (!registry)
         return kf_fail(err, KF_E_NOMEM, "no memory for a registry");
@@ -261,12 +260,12 @@ int kf_registry_open(struct kf_origin **ret, const struct kf_ref *ref,
     registry->origin.kind = "the registry";
     registry->opts = *opts;
     registry->refs = 1;
-    registry->host = strdup(ref->registry);
     registry->repository = strdup(ref->repository);
-    if (asprintf(&registry->base, "%s://%s/v2/%s", scheme, kf_ref_api_host(ref),
-                 ref->repository) < 0)
-        registry->base = NULL;
-    if (!registry->host || !registry->repository || !registry->base) {
+    if (asprintf(&base, "%s://%s/v2/%s", scheme, kf_ref_api_host(ref), ref->repository) <
+        0)
+        base = NULL;
+    if (kf_endpoint_init(&registry->upstream, base, strdup(ref->registry)) != 0 ||
+        !registry->repository) {
         kf_registry_unref(registry);
         return kf_fail(err, KF_E_NOMEM, "no memory for a registry");
     }

@@ -5,6 +5,7 @@
 #ifndef KF_OCI_REGISTRY_H
 #define KF_OCI_REGISTRY_H
 
+#include "oci/endpoint.h"
 #include "oci/origin.h"
 
 struct kf_err;
@@ -20,11 +21,9 @@ struct kf_registry {
     struct kf_origin origin;
     struct kf_origin_opts opts;
     struct kf_loop *loop;
-    char *base;        /* "https://host:port/v2/repository" */
-    char *host;        /* for messages */
-    char *repository;  /* for messages */
-    int refs;          /* atomic */
-    int ignores_range; /* atomic; said once */
+    struct kf_endpoint upstream;
+    char *repository; /* for messages */
+    int refs;         /* atomic */
     /* Ends what waits for an answer, with KF_E_CANCELLED; asked by those who wait. NULL:
      * nobody. Set before the first request. */
     bool (*stopped)(void *arg);

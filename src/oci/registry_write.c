@@ -72,14 +72,14 @@ static int put_manifest(struct kf_dest *dest, const struct kf_dest_manifest *man
     struct kf_registry *registry = repository->registry;
     kf_auto(kf_call_fini) struct kf_call call;
     kf_auto(kf_buf_fini) struct kf_buf answer;
-    char text[KF_DIGEST_TEXT_SIZE], *url;
+    char text[KF_DIGEST_TEXT_SIZE];
 
     (void)kf_digest_format(manifest->digest, text);
     kf_buf_init(&answer, ANSWER_LIMIT);
-    if (asprintf(&url, "%s/manifests/%s", registry->base,
-                 repository->tag ? repository->tag : text) < 0)
-        url = NULL;
-    if (kf_call_init(&call, registry, url, KF_NO_DEADLINE, &answer, err) != 0)
+    if (kf_call_init(&call, registry,
+                     kf_endpoint_url(&registry->upstream, "manifests/%s",
+                                     repository->tag ? repository->tag : text),
+                     KF_NO_DEADLINE, &answer, err) != 0)
         return -1;
     call.exchange.method = KF_HTTP_PUT;
     call.exchange.content_type =
@@ -91,7 +91,7 @@ static int put_manifest(struct kf_dest *dest, const struct kf_dest_manifest *man
         (void)kf_push_refused(err, &call.exchange);
         return kf_fail_wrap(err, "cannot put manifest '%s'", text);
     }
-    return check_answer(&call.exchange, manifest->digest, registry->host, err);
+    return check_answer(&call.exchange, manifest->digest, registry->upstream.host, err);
 }
 
 static void close_repository(struct kf_dest *dest)

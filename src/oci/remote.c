@@ -163,7 +163,8 @@ static void note_answer(struct transfer *transfer)
     if (transfer->hops.redirected && !is_target(remote, transfer->hops.url))
         remember_target(remote, transfer->hops.url);
     if (exchange->range_ignored &&
-        __atomic_exchange_n(&remote->registry->ignores_range, 1, __ATOMIC_RELAXED) == 0)
+        __atomic_exchange_n(&remote->registry->upstream.ignores_range, 1,
+                            __ATOMIC_RELAXED) == 0)
         kf_log(KF_LOG_WARN, "oci",
                "event=range_ignored host=%s: it sends whole blobs, much is fetched twice",
                kf_url_origin_host(transfer->hops.origin));
@@ -227,7 +228,6 @@ static int begin(struct remote *remote, struct kf_source_req *req, struct kf_err
 {
     struct transfer *transfer = calloc(1, sizeof(*transfer));
     kf_auto(kf_free) char *target = NULL;
-    char *url;
 
     if (!transfer)
         return kf_fail(err, KF_E_NOMEM, "no memory for a request");
@@ -242,9 +242,10 @@ static int begin(struct remote *remote, struct kf_source_req *req, struct kf_err
     transfer->exchange.write = on_write;
     transfer->exchange.ended = on_ended;
     req->priv = transfer;
-    if (asprintf(&url, "%s/blobs/%s", remote->registry->base, remote->source.name) < 0)
-        url = NULL;
-    if (kf_hops_init(&transfer->hops, url, err) != 0)
+    if (kf_hops_init(
+            &transfer->hops,
+            kf_endpoint_url(&remote->registry->upstream, "blobs/%s", remote->source.name),
+            err) != 0)
         return -1;
     target = copy_target(remote);
     if (target && kf_hops_jump(&transfer->hops, target, err) != 0)

@@ -83,13 +83,12 @@ static int open_session(struct upload *upload, struct kf_err *err)
 {
     kf_auto(kf_call_fini) struct kf_call call;
     kf_auto(kf_buf_fini) struct kf_buf answer;
-    char *url;
 
     kf_buf_init(&answer, ANSWER_LIMIT);
     kf_hops_fini(&upload->session);
-    if (asprintf(&url, "%s/blobs/uploads/", upload->registry->base) < 0)
-        url = NULL;
-    if (request_init(&call, upload, url, KF_HTTP_POST, &answer, err) != 0)
+    if (request_init(&call, upload,
+                     kf_endpoint_url(&upload->registry->upstream, "blobs/uploads/"),
+                     KF_HTTP_POST, &answer, err) != 0)
         return -1;
     call.max_tries = TRIES;
     if (kf_call_run(&call, err) != 0)
@@ -98,7 +97,7 @@ static int open_session(struct upload *upload, struct kf_err *err)
     if (!call.exchange.fields[KF_HTTP_LOCATION])
         return kf_fail(err, KF_E_MALFORMED,
                        "'%s' begins an upload without saying where it goes on",
-                       upload->registry->host);
+                       upload->registry->upstream.host);
     if (kf_hops_follow(&call.hops, &call.exchange, err) != 0)
         return -1;
     upload->session = call.hops;
@@ -392,7 +391,7 @@ int kf_upload_write(struct kf_dest_blob *blob, const void *data, size_t length,
         if (!blob->is_known && kf_dest_wants_size(blob->dest))
             return kf_fail(err, KF_E_UNSUPPORTED,
                            "'%s' wants to know a blob's size before",
-                           upload->registry->host);
+                           upload->registry->upstream.host);
         if (start_stream(upload, err) != 0)
             return kf_fail_wrap(err, "cannot upload a blob");
     }
