@@ -9,12 +9,13 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "net/events.h"
 #include "net/http.h"
 
 #define CONNECT_NS (5 * KF_NS_PER_S)
 #define STALL_NS (5 * KF_NS_PER_S)
 #define STALL_BACKGROUND_NS (30 * KF_NS_PER_S)
-/* Wakeups were lost in some versions of curl (curl#22272): never sleep longer. */
+/* Whatever is amiss is seen to after that long. */
 #define POLL_LIMIT_NS KF_NS_PER_S
 #define BUFFER_BYTES (256L << 10)
 /* Servers and balancers close idle connections after a minute or so. */
@@ -28,6 +29,7 @@ struct list {
 
 struct kf_loop {
     CURLM *multi;
+    struct kf_events events;
     pthread_t thread;
     struct kf_loop_opts opts; /* texts owned */
 
@@ -114,13 +116,14 @@ static int64_t connect_ns(const struct kf_loop *loop, const struct kf_exchange *
     return exchange->connect_ns > 0 ? exchange->connect_ns : loop->opts.connect_ns;
 }
 
-static bool configure(const struct kf_loop *loop, const struct kf_exchange *exchange,
+static bool configure(struct kf_loop *loop, const struct kf_exchange *exchange,
                       CURL *easy)
 {
     const struct kf_loop_opts *opts = &loop->opts;
     const struct kf_http_tls own = {opts->tls_no_verify, opts->ca_file, opts->client_cert,
                                     opts->client_key};
 
+    kf_events_attach(&loop->events, easy);
     for (size_t i = 0; i < KF_ARRAY_LEN(fixed_options); i++)
         (void)curl_easy_setopt(easy, fixed_options[i].option, fixed_options[i].value);
     (void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
@@ -349,28 +352,14 @@ static bool is_empty(struct kf_loop *loop)
     return empty;
 }
 
-static void sleep_until(struct kf_loop *loop, int64_t when, int64_t now)
-{
-    int64_t span = when > now ? when - now : 0;
-
-    if (span > POLL_LIMIT_NS)
-        span = POLL_LIMIT_NS;
-    /* Rounded up: waking a moment too early would spin. A failure here shows in perform.
-     */
-    (void)curl_multi_poll(loop->multi, NULL, 0,
-                          (int)((span + KF_NS_PER_MS - 1) / KF_NS_PER_MS), NULL);
-}
-
 static void *thread_main(void *arg)
 {
     struct kf_loop *loop = arg;
 
     for (;;) {
-        int running;
         struct asked asked;
         int64_t now, when;
 
-        (void)curl_multi_perform(loop->multi, &running); /* each transfer tells its own */
         reap(loop);
         asked = take_inbox(loop);
         if (asked.cancels || asked.stopping)
@@ -383,7 +372,11 @@ static void *thread_main(void *arg)
             continue;
         if (asked.stopping && is_empty(loop))
             break;
-        sleep_until(loop, when < loop->look_again_ns ? when : loop->look_again_ns, now);
+        if (when > loop->look_again_ns)
+            when = loop->look_again_ns;
+        if (when > now + POLL_LIMIT_NS)
+            when = now + POLL_LIMIT_NS;
+        kf_events_run(&loop->events, when);
     }
     return NULL;
 }
@@ -396,7 +389,7 @@ void kf_loop_submit(struct kf_loop *loop, struct kf_exchange *exchange)
     (void)pthread_mutex_lock(&loop->lock);
     append(&loop->inbox, exchange);
     (void)pthread_mutex_unlock(&loop->lock);
-    (void)curl_multi_wakeup(loop->multi); /* should it be lost: the poll is capped */
+    kf_events_wake(&loop->events);
 }
 
 void kf_loop_cancel(struct kf_loop *loop, struct kf_exchange *exchange)
@@ -405,7 +398,7 @@ void kf_loop_cancel(struct kf_loop *loop, struct kf_exchange *exchange)
     (void)pthread_mutex_lock(&loop->lock);
     loop->cancels = true;
     (void)pthread_mutex_unlock(&loop->lock);
-    (void)curl_multi_wakeup(loop->multi);
+    kf_events_wake(&loop->events);
 }
 
 void kf_loop_resume(struct kf_loop *loop)
@@ -413,7 +406,7 @@ void kf_loop_resume(struct kf_loop *loop)
     (void)pthread_mutex_lock(&loop->lock);
     loop->resumes = true;
     (void)pthread_mutex_unlock(&loop->lock);
-    (void)curl_multi_wakeup(loop->multi);
+    kf_events_wake(&loop->events);
 }
 
 static int copy_text(const char **ret, const char *text)
@@ -454,6 +447,7 @@ static void release(struct kf_loop *loop)
     while (loop->spare_count > 0)
         curl_easy_cleanup(loop->spare[--loop->spare_count]);
     (void)curl_multi_cleanup(loop->multi); /* NULL or empty of handles */
+    kf_events_fini(&loop->events);
     (void)pthread_mutex_destroy(&loop->lock);
     free(loop);
 }
@@ -489,10 +483,15 @@ int kf_loop_new(struct kf_loop **ret, const struct kf_loop_opts *opts, struct kf
         return kf_fail(err, KF_E_NOMEM, "no memory for the network thread");
     (void)pthread_mutex_init(&loop->lock, NULL); /* cannot fail with default attributes */
     loop->look_again_ns = KF_NO_DEADLINE;
+    loop->events.epoll_fd = loop->events.wake_fd = -1;
     loop->multi = global_result == CURLE_OK ? curl_multi_init() : NULL;
     if (copy_opts(&loop->opts, opts) != 0 || !loop->multi) {
         release(loop);
         return kf_fail(err, KF_E_NOMEM, "no memory for the network thread");
+    }
+    if (kf_events_init(&loop->events, loop->multi, err) != 0) {
+        release(loop);
+        return -1;
     }
     (void)curl_multi_setopt(loop->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
     (void)curl_multi_setopt(loop->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
@@ -514,7 +513,7 @@ void kf_loop_free(struct kf_loop *loop)
     (void)pthread_mutex_lock(&loop->lock);
     loop->stopping = true;
     (void)pthread_mutex_unlock(&loop->lock);
-    (void)curl_multi_wakeup(loop->multi);
+    kf_events_wake(&loop->events);
     (void)pthread_join(loop->thread, NULL); /* ours, and not this one */
     release(loop);
 }

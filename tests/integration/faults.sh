@@ -297,6 +297,16 @@ case_signed_url_expires() {
     umount_kit
 }
 
+case_name_with_a_dead_first_address_as_root() {
+    need unshare
+    serve_kit 8M
+    printf '%s kit.test\n' ::1 127.0.0.1 >"$TMP/hosts"
+    unshare -m sh -c 'mount --bind "$0" /etc/hosts && shift && exec "$@"' "$TMP/hosts" - \
+        timeout -s KILL 30 "$KITFS" cat --plain-http "kit.test:${REG#*:}/kit:v1" \
+        model/w.bin >"$TMP/got"
+    check_bytes "$TMP/got" 1 0 $((8 * MIB))
+}
+
 case_relative_redirect() {
     serve_kit 64M
     rule '{"path": "blobs", "action": "redirect", "to": "relative", "count": 0}'
