@@ -60,6 +60,7 @@ static void run_once(struct kf_call *call)
     call->exchange.origin = call->hops.origin;
     call->exchange.accept = home ? call->accept : NULL;
     call->exchange.if_none_match = home ? call->if_none_match : NULL;
+    kf_auth_prepare(&call->auth, call->registry->upstream.auth, &call->exchange);
     call->ended = false;
     kf_loop_submit(call->registry->loop, &call->exchange);
     wait_ended(call);
@@ -73,6 +74,8 @@ static int after(struct kf_call *call, unsigned *failures, struct kf_err *err)
     struct kf_retry_case failure;
 
     exchange->not_before_ns = 0;
+    if (kf_auth_again(&call->auth, exchange))
+        return 1;
     if (exchange->end == KF_HTTP_COMPLETE ||
         (exchange->end == KF_HTTP_STATUS && exchange->status == 304 &&
          exchange->if_none_match))
@@ -88,6 +91,7 @@ static int after(struct kf_call *call, unsigned *failures, struct kf_err *err)
     failure.max_tries = call->max_tries;
     verdict = kf_retry_decide(&failure);
     (void)kf_registry_fail(&call->last, verdict.kind, exchange, call->hops.origin);
+    kf_auth_explain(&call->auth, exchange, &call->last);
     if (verdict.action == KF_RETRY_GIVE_UP) {
         if (err)
             *err = call->last;
@@ -121,6 +125,7 @@ void kf_call_fini(struct kf_call *call)
 {
     kf_hops_fini(&call->hops);
     kf_http_fini(&call->exchange);
+    kf_auth_use_fini(&call->auth);
     (void)pthread_cond_destroy(&call->cond);
     (void)pthread_mutex_destroy(&call->lock);
 }

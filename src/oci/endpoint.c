@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "oci/auth.h"
 
 int kf_endpoint_init(struct kf_endpoint *endpoint, char *base, char *host)
 {
@@ -14,6 +15,7 @@ int kf_endpoint_init(struct kf_endpoint *endpoint, char *base, char *host)
 
 void kf_endpoint_fini(struct kf_endpoint *endpoint)
 {
+    kf_auth_free(endpoint->auth);
     free(endpoint->base);
     free(endpoint->host);
     *endpoint = (struct kf_endpoint){0};

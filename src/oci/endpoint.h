@@ -5,10 +5,13 @@
 #ifndef KF_OCI_ENDPOINT_H
 #define KF_OCI_ENDPOINT_H
 
+struct kf_auth;
+
 struct kf_endpoint {
-    char *base;        /* "https://host:port/v2/repository" */
-    char *host;        /* host[:port]: for messages, and whose credentials are used */
-    int ignores_range; /* atomic; said once */
+    char *base;           /* "https://host:port/v2/repository" */
+    char *host;           /* host[:port]: for messages, and whose credentials are used */
+    struct kf_auth *auth; /* owned; NULL: nothing is authorized there */
+    int ignores_range;    /* atomic; said once */
 };
 
 /* Both texts are taken over, also on failure, where they may be NULL (no memory): -1. */

@@ -16,6 +16,7 @@
 #include "net/http.h"
 #include "net/loop.h"
 #include "net/url.h"
+#include "oci/auth.h"
 #include "oci/call.h"
 #include "oci/media.h"
 #include "oci/reply.h"
@@ -34,6 +35,7 @@ void kf_registry_unref(struct kf_registry *registry)
 {
     if (!registry || __atomic_sub_fetch(&registry->refs, 1, __ATOMIC_ACQ_REL) != 0)
         return;
+    kf_auth_stop(registry->upstream.auth);
     kf_loop_free(registry->loop);
     kf_endpoint_fini(&registry->upstream);
     free(registry->repository);
@@ -63,10 +65,6 @@ static int manifest_failed(const struct kf_registry *registry, const struct kf_c
         return kf_fail(err, KF_E_NOTFOUND, "no such %s '%s' in '%s/%s'",
                        is_digest(wanted) ? "manifest" : "tag", wanted,
                        registry->upstream.host, registry->repository);
-    if (status && exchange->status == 401)
-        return kf_fail(err, KF_E_REFUSED,
-                       "'%s' answers 401: it wants a login, which is not supported yet",
-                       registry->upstream.host);
     return -1;
 }
 
@@ -247,6 +245,18 @@ static int start_loop(struct kf_registry *registry, struct kf_err *err)
     return kf_loop_new(&registry->loop, &opts, err);
 }
 
+static int make_auth(struct kf_registry *registry, struct kf_err *err)
+{
+    struct kf_endpoint *upstream = &registry->upstream;
+    const struct kf_auth_opts opts = {.loop = registry->loop,
+                                      .creds = registry->opts.net.creds,
+                                      .base = upstream->base,
+                                      .host = upstream->host,
+                                      .repository = registry->repository};
+
+    return kf_auth_new(&upstream->auth, &opts, err);
+}
+
 int kf_registry_open(struct kf_origin **ret, const struct kf_ref *ref,
                      const struct kf_origin_opts *opts, struct kf_err *err)
 {
@@ -269,7 +279,7 @@ int kf_registry_open(struct kf_origin **ret, const struct kf_ref *ref,
         kf_registry_unref(registry);
         return kf_fail(err, KF_E_NOMEM, "no memory for a registry");
     }
-    if (start_loop(registry, err) != 0) {
+    if (start_loop(registry, err) != 0 || make_auth(registry, err) != 0) {
         kf_registry_unref(registry);
         return -1;
     }
