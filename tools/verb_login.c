@@ -1,7 +1,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -93,7 +92,6 @@ int kf_verb_login(const struct kf_options *options)
     kf_auto(kf_free) char *host = host_of(options, &err);
     kf_auto(kf_free) char *where = NULL;
 
-    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); /* fewer will do */
     if (!host || log_in(host, options, &where, &err) != 0)
         return kf_report("log in to", options->args[0], &err);
     if (!options->quiet)

@@ -256,9 +256,10 @@ static int run_it(struct run *run, const char *home, struct kf_err *err)
         return -1;
     if (read(run->why, &why, sizeof(why)) == (ssize_t)sizeof(why)) {
         errno = why;
-        if (why == ENOENT)
-            return kf_fail(err, KF_E_IO, "cannot run '%s': it is not installed",
-                           run->program);
+        if (why == ENOENT ||
+            why == EACCES) /* a folder of PATH that is closed to us, too */
+            return kf_fail(err, KF_E_IO, "cannot run '%s': it is not installed%s",
+                           run->program, why == EACCES ? ", or may not be run" : "");
         return kf_fail_errno(err, "cannot run '%s'", run->program);
     }
     return 0;

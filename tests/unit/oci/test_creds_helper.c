@@ -118,6 +118,17 @@ Test(creds_helper, is_not_there)
                      "cannot run 'docker-credential-x': it is not installed");
 }
 
+Test(creds_helper, may_not_be_run)
+{
+    char path[128];
+
+    write_script("exit 0");
+    (void)snprintf(path, sizeof(path), "%s/docker-credential-x", folder);
+    cr_assert_eq(chmod(path, 0600), 0);
+    cr_expect_eq(kf_creds_helper_get(&helper, "h.io", &cred, &err), -1);
+    cr_expect(strstr(err.message, "may not be run"), "%s", err.message);
+}
+
 /* With all that it started. */
 Test(creds_helper, takes_too_long)
 {
