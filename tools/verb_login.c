@@ -52,7 +52,7 @@ static char *host_of(const struct kf_options *options, struct kf_err *err)
     char *host = kf_creds_host(options->args[0]);
 
     if (host && *host &&
-        strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789.-:[]") == strlen(host))
+        strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789._-:[]") == strlen(host))
         return host;
     (void)(host ? kf_fail(err, KF_E_ARG, "no host of a registry") /* NULL says it */
                 : kf_fail(err, KF_E_NOMEM, "no memory for a name"));

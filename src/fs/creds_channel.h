@@ -73,7 +73,7 @@ void kf_creds_desk_init(struct kf_creds_desk *desk, struct kf_creds *creds, int 
 void kf_creds_desk_fini(struct kf_creds_desk *desk); /* ends the child */
 /* What to poll for POLLIN now; -1: nothing. */
 int kf_creds_desk_fd(const struct kf_creds_desk *desk);
-/* One question. KF_E_MALFORMED: the worker does not keep to the rules. */
+/* One question. KF_E_MALFORMED: it has not the form of one. */
 int kf_creds_desk_hear(struct kf_creds_desk *desk, struct kf_err *err);
 void kf_creds_desk_reap(struct kf_creds_desk *desk); /* after SIGCHLD */
 

@@ -128,14 +128,21 @@ static bool is_name(const char *text, const char *marks)
     return true;
 }
 
-static int check(const struct kf_creds_question *asked, size_t size, struct kf_err *err)
+static int check_form(const struct kf_creds_question *asked, size_t size,
+                      struct kf_err *err)
 {
-    if (size != sizeof(*asked) || !memchr(asked->host, '\0', sizeof(asked->host)) ||
-        !memchr(asked->repository, '\0', sizeof(asked->repository)) || !*asked->host ||
-        !is_name(asked->host, ".-:[]") || !is_name(asked->repository, "._-/"))
-        return kf_fail(err, KF_E_MALFORMED,
-                       "the worker asks for credentials of what is no host");
-    return 0;
+    if (size == sizeof(*asked) && memchr(asked->host, '\0', sizeof(asked->host)) &&
+        memchr(asked->repository, '\0', sizeof(asked->repository)))
+        return 0;
+    return kf_fail(err, KF_E_MALFORMED, "the worker's question is none");
+}
+
+static int check_names(const struct kf_creds_question *asked, struct kf_err *err)
+{
+    if (*asked->host && is_name(asked->host, "._-:[]%") &&
+        is_name(asked->repository, "._-/"))
+        return 0;
+    return kf_fail(err, KF_E_ARG, "there are no credentials for such a name");
 }
 
 static int check_often(struct kf_creds_desk *desk, struct kf_err *err)
@@ -194,9 +201,10 @@ int kf_creds_desk_hear(struct kf_creds_desk *desk, struct kf_err *err)
         desk->fd = -1;
         return 0;
     }
-    if (check(&asked, (size_t)got, err) != 0)
+    if (check_form(&asked, (size_t)got, err) != 0)
         return -1;
-    if (check_often(desk, &failure) != 0 || check_host(desk, asked.host, &failure) != 0 ||
+    if (check_often(desk, &failure) != 0 || check_names(&asked, &failure) != 0 ||
+        check_host(desk, asked.host, &failure) != 0 ||
         start_child(desk, &asked, &failure) != 0)
         send_failure(desk->fd, asked.id, &failure);
     return 0;
