@@ -260,7 +260,8 @@ class App:
                "fault": None, "done": False, "received": 0,
                "chunked": request.body.chunked,
                "type": request.headers.get("content-type"),
-               "authorization": "authorization" in request.headers}
+               "authorization": "authorization" in request.headers,
+               "proxied": "proxy-authorization" in request.headers}
 
         def count(sent):
             row["sent"] += sent
