@@ -107,6 +107,60 @@ case_proxy_password() {
     nobody_tells PrOxYpW
 }
 
+# --- what a registry is told ------------------------------------------------------------
+
+unset REGISTRY_AUTH_FILE DOCKER_CONFIG KITOPS_HOME
+SECRET='PaSsWoRd:1 %40'
+
+entry() { # JSON of the registry's entry in docker's file
+    mkdir -p "$HOME/.docker"
+    jq -n --arg host "$DOCKER_REGISTRY" --argjson entry "$1" '{auths: {($host): $entry}}' \
+        >"$HOME/.docker/config.json"
+}
+
+# Each way to be let in, and what fails on it.
+case_credentials() {
+    local auth dir=$TMP/registry
+    auth=$(printf 'ann:%s' "$SECRET" | base64 -w 0)
+    make_kit v1 model:model/w.bin:64M
+    docker_registry "$dir"
+    docker_registry_push "$TMP/layout" v1 a/kit:v1
+    docker_registry_stop
+    docker_registry_user "$dir" ann "$SECRET"
+    docker_registry_tokens "$dir" --ttl 1 --identity ann:IdEnTiTy
+    for mode in token htpasswd; do
+        docker_registry_start "$dir" $mode
+        kit login --plain-http "$DOCKER_REGISTRY" -u ann --password-stdin <<<"$SECRET" \
+            >"$TMP/said/login-$mode" 2>&1
+        say_mount --plain-http "$DOCKER_REGISTRY/a/kit:v1" --cache-dir "$KITFS_CACHE_DIR/$mode"
+        try
+        sleep 1.1
+        try
+        kit logout "$DOCKER_REGISTRY" >"$TMP/said/logout-$mode" 2>&1
+        : >"$dir/users"
+        : >"$dir/htpasswd"
+        sleep 1.1
+        entry "{\"auth\": \"$auth\"}"
+        try # refused
+        docker_registry_user "$dir" ann "$SECRET"
+        umount_kit
+        docker_registry_stop
+    done
+    docker_registry_start "$dir" token
+    for entry in '{"identitytoken": "IdEnTiTy"}' '{"identitytoken": "IdEnTiTyNoMore"}' \
+        '{"registrytoken": "ReGiStRy"}' "{\"auth\": \"$auth\"}" \
+        "{\"username\": \"ann\", \"password\": \"$SECRET\"}" '{"auth": "PaSsWoRd"}'; do
+        entry "$entry"
+        for verb in ls inspect 'unpack -d out -o'; do
+            # shellcheck disable=SC2086 # a verb and its options
+            say $verb --plain-http --cache-dir "$TMP/cold" "$DOCKER_REGISTRY/a/kit:v1"
+        done
+    done
+    equal "$(jq -s -c 'map(select(.status == 200)) | map([.method, .grant]) | unique' \
+        "$dir/tokens.log")" '[["GET",null],["POST","refresh_token"]]' "tokens given"
+    nobody_tells PaSsWoRd "$auth" IdEnTiTy ReGiStRy eyJ0eXAi # as all tokens begin
+}
+
 # --- core dumps -------------------------------------------------------------------------
 
 cores() {
