@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -263,6 +264,8 @@ int main(int argc, char **argv)
 
     (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(2) */
     (void)signal(SIGCHLD, SIG_DFL); /* or helper programs could not be waited for */
+    /* Passwords and tokens come into memory: no core dumps, to a file or a pipe. */
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     if (argc > 0 && (is_mount_helper(argv[0]) || has_form_of_mount_fuse(argc, argv)))
         return run_as_mount_helper(argc, argv);
     if (argc < 2) {

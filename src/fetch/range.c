@@ -34,12 +34,12 @@ static int receive(struct kf_sink *sink, const uint8_t *data, size_t length,
     return 0;
 }
 
-/* A reader that joined a request when it was old still gets its own time: until its
- * deadline a request whose time was up is made again. */
+/* A reader that joined a request when it was old, or less urgent than the read, still
+ * gets its own time and tries: until its deadline the request is made again. */
 static void lose_locked(struct kf_flight *flight, const struct kf_err *err,
-                        bool time_was_up)
+                        enum kf_urgency urgency, bool time_was_up)
 {
-    if (time_was_up && !flight->feed->fetch->stopping &&
+    if ((time_was_up || flight->urgency < urgency) && !flight->feed->fetch->stopping &&
         kf_flight_deadline_locked(flight) > kf_now_ns())
         kf_flight_requeue_locked(flight);
     else
@@ -62,7 +62,7 @@ static void range_done(struct kf_source_req *req, const struct kf_err *err)
     }
     kf_fetch_enter(fetch);
     for (size_t i = range->arrived; i < range->count; i++)
-        lose_locked(range->flights[i], err, time_was_up);
+        lose_locked(range->flights[i], err, req->urgency, time_was_up);
     TAILQ_REMOVE(&fetch->running, range, link);
     TAILQ_INSERT_HEAD(&fetch->unused, range, link);
     fetch->running_count--;

@@ -544,6 +544,18 @@ __attribute__((format(printf, 2, 3))) static void say(struct kf_exchange *exchan
     va_end(args);
 }
 
+/* curl's own words, unless they may quote a URL, which may hold a password or a
+ * signature; or their end is cut off. */
+static const char *words_of_curl(const struct kf_exchange *exchange, int curl_code)
+{
+    const char *text = exchange->curl_text;
+
+    if (text[0] && !strpbrk(text, "@?") && !strstr(text, "://") &&
+        strlen(text) + 1 < sizeof(exchange->curl_text))
+        return text;
+    return curl_easy_strerror((CURLcode)curl_code);
+}
+
 static void finish_broken(struct kf_exchange *exchange, int curl_code)
 {
     exchange->end = KF_HTTP_BROKEN;
@@ -554,9 +566,7 @@ static void finish_broken(struct kf_exchange *exchange, int curl_code)
         exchange->curl_code = CURLE_PARTIAL_FILE;
         say(exchange, "the answer ended early");
     } else {
-        say(exchange, "%s",
-            exchange->curl_text[0] ? exchange->curl_text
-                                   : curl_easy_strerror((CURLcode)curl_code));
+        say(exchange, "%s", words_of_curl(exchange, curl_code));
     }
 }
 

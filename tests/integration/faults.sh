@@ -2,8 +2,7 @@
 # What goes wrong on the way from a registry, a case each: README.md has the table.
 # limit: 90
 . "$(dirname "$0")/lib.sh"
-MIB=$((1 << 20))
-PLACE=$((40 * MIB))
+. "$here/failing.sh"
 
 # --- while mounting ---------------------------------------------------------------------
 
@@ -175,22 +174,6 @@ fails() { # ERRORS (as "EIO|ETIMEDOUT") FIELDS of the rule
     control clear
     until_true 10 heals_again || fail "still: $verdict"
     umount_kit
-}
-
-try_read() { # OFFSET LENGTH
-    within 60 python3 "$here/tryread.py" "$MNT/model/w.bin" 1 "$@"
-}
-
-read_fails() { # ERRORS
-    local verdict
-    verdict=$(try_read "$PLACE" "$MIB")
-    [[ ${verdict% *} =~ ^($1)$ ]] || fail "the read gave $verdict instead of $1"
-    at_most "${verdict#* }" 20000 "milliseconds to fail"
-}
-
-heals_again() {
-    verdict=$(try_read "$PLACE" "$MIB")
-    [ "${verdict% *}" = OK ]
 }
 
 case_wrong_range() {

@@ -80,6 +80,9 @@ refused() { # PATTERN COMMAND...
 
 # --- the registry -----------------------------------------------------------------------
 
+# shellcheck source=tests/registry/docker_registry.sh
+. "$rig/docker_registry.sh"
+
 registry_start() { # ARGUMENTS of registry.py: sets REG (host:port), CONTROL, REDIRECT
     local ports=$TMP/ports.$RANDOM
     python3 "$rig/registry.py" --journal "$TMP/journal" --port-file "$ports" "$@" &
@@ -90,10 +93,8 @@ registry_start() { # ARGUMENTS of registry.py: sets REG (host:port), CONTROL, RE
     REG=127.0.0.1:$PORT
 }
 
-docker_registry() { # DIR [tls]: sets DOCKER_REGISTRY (host:port)
+docker_registry() { # DIR [WORD...]: sets DOCKER_REGISTRY (host:port)
     need docker-registry
-    # shellcheck source=tests/registry/docker_registry.sh
-    . "$rig/docker_registry.sh"
     docker_registry_start "$@"
 }
 

@@ -1,4 +1,4 @@
-# What the tests of packed kits share. Sourced by bash, after lib.sh.
+# What the tests with software by others share. Sourced by bash, after lib.sh.
 
 # Packs the folder `model` of a context as the kit oci:$TMP/layout:TAG. Leaves the file of
 # that layer in LAYER, and its length in LAYER_SIZE.
@@ -41,4 +41,26 @@ install_once() { # NAME "FILES OF OURS" COMMAND...
     touch "$making/ready"
     rm -rf "$INSTALLED"
     mv "$making" "$INSTALLED"
+}
+
+# Packed straight into a registry, mounted, read whole, and mounted again from the cache.
+through() { # HOST:PORT
+    local ref=$1/a/kit:v1
+    mkdir -p "$TMP/kit/model"
+    seq 1000000 >"$TMP/kit/model/text"
+    python3 "$tests/clients/safetensors_tool.py" make "$TMP/kit/model" --size 24M \
+        --shards 2 >"$TMP/made"
+    printf 'manifestVersion: 1.0.0\npackage: {name: packed}\nmodel: {path: model}\n' \
+        >"$TMP/kit/Kitfile"
+    kit pack "$TMP/kit" -t "$ref" --push --plain-http --progress none -q >"$TMP/digest"
+    tree_of "$TMP/kit" | grep -v 'Kitfile$' >"$TMP/tree"
+    for time in first second; do
+        mount_kit "$ref" -q
+        equal "$(status_of digest)" "$(cat "$TMP/digest")" "digest, $time mount"
+        tree_of "$MNT" | grep -v 'Kitfile$' | diff "$TMP/tree" - || fail "tree, $time mount"
+        equal "$(status_of counters.read_errors)" 0 "errors given to readers"
+        [ $time = first ] || equal "$(status_of counters.fetched_bytes)" 0 "bytes fetched again"
+        umount_kit
+    done
+    kit verify --plain-http "$ref" >"$TMP/verified"
 }

@@ -1,9 +1,12 @@
 """A certificate authority and a server certificate for 127.0.0.1, made with openssl:
-DIR/ca.pem is what clients are to trust. Used also by docker_registry.sh: tls.py DIR."""
+DIR/ca.pem is what clients are to trust. Used also by docker_registry.sh: tls.py DIR
+makes what is missing."""
 import os
 import ssl
 import subprocess
 import sys
+
+CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 
 
 def openssl(*arguments):
@@ -15,10 +18,9 @@ def make(folder):
 
     def at(name):
         return os.path.join(folder, name)
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    openssl("req", "-x509", *curve, "-keyout", at("ca.key"), "-out", at("ca.pem"),
+    openssl("req", "-x509", *CURVE, "-keyout", at("ca.key"), "-out", at("ca.pem"),
             "-subj", "/CN=kitfs tests CA", "-days", "2")
-    openssl("req", "-new", *curve, "-keyout", at("server.key"), "-out", at("server.csr"),
+    openssl("req", "-new", *CURVE, "-keyout", at("server.key"), "-out", at("server.csr"),
             "-subj", "/CN=localhost")
     with open(at("server.ext"), "w", encoding="ascii") as file:
         file.write("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
@@ -37,4 +39,5 @@ def context(folder):
 
 
 if __name__ == "__main__":
-    make(sys.argv[1])
+    if not os.path.exists(os.path.join(sys.argv[1], "server.pem")):
+        make(sys.argv[1])

@@ -194,7 +194,10 @@ Test(feed, what_arrived_before_a_failure_counts)
 {
     struct test_read *first, *second, *both;
 
-    kf_feed_want(rig.feed, 0, 4, KF_READAHEAD);
+    first = read_start(&rig, 0, 3 * CHUNK);
+    cr_assert_eq(held_count(rig.held), 1);
+    read_cancel(&rig, first);
+    cr_assert_eq(read_end(first), KF_E_CANCELLED);
     first = read_start(&rig, CHUNK, 100);
     second = read_start(&rig, 2 * CHUNK, 100);
     both = read_start(&rig, CHUNK, CHUNK + 1);
@@ -203,6 +206,25 @@ Test(feed, what_arrived_before_a_failure_counts)
     cr_assert_eq(read_end(first), KF_E_NONE);
     cr_assert_eq(read_end(second), KF_E_TIMEOUT);
     cr_assert_eq(read_end(both), KF_E_TIMEOUT);
+}
+
+/* Readahead gives up soon; who joined it has time. */
+Test(feed, a_reader_that_joined_readahead_gets_its_own_tries)
+{
+    struct test_read *read;
+
+    kf_feed_want(rig.feed, 0, 4, KF_READAHEAD);
+    read = read_start(&rig, 2 * CHUNK, 100);
+    held_send(rig.held, 1, CHUNK);
+    held_fail(rig.held, 1, KF_E_UNREACHABLE);
+    cr_assert(held_wait(rig.held, 2));
+    cr_assert_eq(rig.held->requests[1].urgency, KF_DEMAND);
+    cr_assert_eq(rig.held->requests[1].offset, 2 * CHUNK);
+    cr_assert_eq(rig.held->requests[1].length, CHUNK, "of the others nobody waits");
+    held_fail(rig.held, 2, KF_E_UNREACHABLE);
+    cr_assert_eq(read_end(read), KF_E_UNREACHABLE, "that was its own request");
+    rig_wait_quiet(&rig);
+    cr_assert_eq(held_count(rig.held), 2);
 }
 
 Test(feed, failed_readahead_is_forgotten)

@@ -20,6 +20,24 @@ Test(loop_end, a_writer_that_says_no)
     run_fini(&run);
 }
 
+/* curl quotes a proxy that it does not understand, password and all. */
+Test(loop_end, what_curl_says_about_a_proxy_with_a_password)
+{
+    static const char *const proxies[] = {"gopher://user:secret@h", "user:secret@h:1:1",
+                                          "http://user:secret@h:99999"};
+
+    for (size_t i = 0; i < 3; i++) {
+        struct run run;
+
+        run_reopen_loop(&(struct kf_loop_opts){.proxy = proxies[i]});
+        run_range(&run, 0, 50);
+        cr_assert_eq(run_go(&run), KF_HTTP_BROKEN);
+        cr_assert(run.exchange.text[0]);
+        cr_assert_not(strstr(run.exchange.text, "secret"), "%s", run.exchange.text);
+        run_fini(&run);
+    }
+}
+
 Test(loop_end, cancelled_under_way)
 {
     struct run run;
