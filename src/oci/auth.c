@@ -440,7 +440,9 @@ static int init(struct kf_auth *auth, const struct kf_auth_opts *opts, struct kf
     kf_grant_init(&auth->grant);
     auth->host = strdup(opts->host);
     auth->repository = strdup(opts->repository);
-    if (asprintf(&auth->scope, "repository:%s:pull", opts->repository) < 0)
+    if (!*opts->repository) /* nothing but whether a login is taken */
+        auth->scope = strdup("");
+    else if (asprintf(&auth->scope, "repository:%s:pull", opts->repository) < 0)
         auth->scope = NULL;
     auth->grant.loop = opts->loop;
     auth->grant.creds = opts->creds;
