@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -21,6 +20,7 @@
 #include "http_peer.h"
 #include "oci/creds.h"
 #include "oci/origin.h"
+#include "rounds.h"
 
 #define THREADS 4u
 #define READS 12u
@@ -265,14 +265,9 @@ static void run_round(unsigned seed)
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = 20, seed = (unsigned)time(NULL);
+    unsigned rounds = 20, seed;
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--rounds") == 0)
-            rounds = (unsigned)strtoul(argv[i + 1], NULL, 10);
-        else if (strcmp(argv[i], "--seed") == 0)
-            seed = (unsigned)strtoul(argv[i + 1], NULL, 10);
-    }
+    take_rounds(argc, argv, &rounds, &seed);
     (void)printf("seed %u, %u rounds\n", seed, rounds);
     (void)fflush(stdout); /* it may not come to an end */
     for (unsigned i = 0; i < SIZE; i++)

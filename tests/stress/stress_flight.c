@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -21,6 +20,7 @@
 #include "cache/store.h"
 #include "fetch/feed.h"
 #include "fetch/queue.h"
+#include "rounds.h"
 
 #define CHUNK (UINT32_C(64) << 10)
 #define CHUNKS 40
@@ -413,14 +413,9 @@ static void round_once(unsigned seed)
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = 20, seed = (unsigned)time(NULL);
+    unsigned rounds = 20, seed;
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--rounds") == 0)
-            rounds = (unsigned)strtoul(argv[i + 1], NULL, 10);
-        if (strcmp(argv[i], "--seed") == 0)
-            seed = (unsigned)strtoul(argv[i + 1], NULL, 10);
-    }
+    take_rounds(argc, argv, &rounds, &seed);
     for (unsigned i = 0; i < rounds; i++) {
         (void)printf("stress_flight: round %u of %u, seed %u\n", i + 1, rounds, seed + i);
         (void)fflush(stdout);

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -24,6 +23,7 @@
 #include "layer/frame.h"
 #include "layer/frames.h"
 #include "layer/seektab.h"
+#include "rounds.h"
 
 #define READERS 4u
 #define READS 40u
@@ -188,17 +188,11 @@ static void run_round(unsigned seed)
 
 int main(int argc, char **argv)
 {
-    unsigned long rounds = 20;
-    unsigned seed = (unsigned)time(NULL);
+    unsigned rounds = 20, seed;
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--rounds") == 0)
-            rounds = strtoul(argv[i + 1], NULL, 10);
-        else if (strcmp(argv[i], "--seed") == 0)
-            seed = (unsigned)strtoul(argv[i + 1], NULL, 10);
-    }
+    take_rounds(argc, argv, &rounds, &seed);
     (void)printf("seed %u\n", seed);
-    for (unsigned long i = 0; i < rounds; i++)
-        run_round(seed + (unsigned)i * READERS);
+    for (unsigned i = 0; i < rounds; i++)
+        run_round(seed + i * READERS);
     return 0;
 }

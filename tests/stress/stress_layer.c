@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -24,6 +23,7 @@
 #include "layer/frame.h"
 #include "layer/layer.h"
 #include "layer/toc.h"
+#include "rounds.h"
 
 #define READERS 4u
 #define READS 25u
@@ -300,21 +300,15 @@ static void run_round(const struct bytes *bytes, bool with_toc, unsigned seed)
 
 int main(int argc, char **argv)
 {
-    unsigned long rounds = 20;
-    unsigned seed = (unsigned)time(NULL);
+    unsigned rounds = 20, seed;
     struct bytes bytes = {0};
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--rounds") == 0)
-            rounds = strtoul(argv[i + 1], NULL, 10);
-        else if (strcmp(argv[i], "--seed") == 0)
-            seed = (unsigned)strtoul(argv[i + 1], NULL, 10);
-    }
+    take_rounds(argc, argv, &rounds, &seed);
     (void)printf("seed %u\n", seed);
     make_stream(&bytes);
     make_toc(&bytes);
-    for (unsigned long i = 0; i < rounds; i++)
-        run_round(&bytes, i % 2 != 0, seed + (unsigned)i * READERS);
+    for (unsigned i = 0; i < rounds; i++)
+        run_round(&bytes, i % 2 != 0, seed + i * READERS);
     free(bytes.stream);
     free(bytes.area);
     return 0;

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -20,6 +19,7 @@
 #include "net/http.h"
 #include "net/loop.h"
 #include "net/url.h"
+#include "rounds.h"
 
 #define THREADS 3u
 #define SLOTS 6u /* exchanges of each thread */
@@ -233,14 +233,9 @@ static void run_round(unsigned seed)
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = 20, seed = (unsigned)time(NULL);
+    unsigned rounds = 20, seed;
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--rounds") == 0)
-            rounds = (unsigned)strtoul(argv[i + 1], NULL, 10);
-        else if (strcmp(argv[i], "--seed") == 0)
-            seed = (unsigned)strtoul(argv[i + 1], NULL, 10);
-    }
+    take_rounds(argc, argv, &rounds, &seed);
     (void)printf("seed %u, %u rounds\n", seed, rounds);
     (void)fflush(stdout); /* it may not come to an end */
     for (unsigned i = 0; i < TOTAL; i++)

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -22,6 +21,7 @@
 #include "fs/inode.h"
 #include "fs/reads.h"
 #include "kit/open.h"
+#include "rounds.h"
 
 #define SUBMITTERS 3u
 #define ENDERS 2u
@@ -160,18 +160,13 @@ static void run_round(unsigned seed)
 
 int main(int argc, char **argv)
 {
-    unsigned long rounds = 20, seed = (unsigned long)time(NULL);
+    unsigned rounds = 20, seed;
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--rounds") == 0)
-            rounds = strtoul(argv[i + 1], NULL, 10);
-        else if (strcmp(argv[i], "--seed") == 0)
-            seed = strtoul(argv[i + 1], NULL, 10);
-    }
-    (void)printf("stress_reads --rounds %lu --seed %lu\n", rounds, seed);
+    take_rounds(argc, argv, &rounds, &seed);
+    (void)printf("stress_reads --rounds %u --seed %u\n", rounds, seed);
     (void)fflush(stdout);
     kf_log_setup(KF_LOG_ERROR, KF_LOG_TEXT, STDERR_FILENO);
-    for (unsigned long i = 0; i < rounds; i++)
-        run_round((unsigned)(seed + i * 1000));
+    for (unsigned i = 0; i < rounds; i++)
+        run_round(seed + i * 1000);
     return 0;
 }

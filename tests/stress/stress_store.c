@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/block.h"
@@ -24,6 +23,7 @@
 #include "base/err.h"
 #include "cache/object.h"
 #include "cache/store.h"
+#include "rounds.h"
 
 #define CHUNK (UINT32_C(64) << 10)
 #define CHUNKS 70u
@@ -242,15 +242,10 @@ static void empty_folder(void)
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = 5, seed = (unsigned)time(NULL);
+    unsigned rounds = 5, seed;
     uint64_t found = 0;
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--rounds") == 0)
-            rounds = (unsigned)strtoul(argv[i + 1], NULL, 10);
-        else if (strcmp(argv[i], "--seed") == 0)
-            seed = (unsigned)strtoul(argv[i + 1], NULL, 10);
-    }
+    take_rounds(argc, argv, &rounds, &seed);
     printf("seed %u, %u rounds\n", seed, rounds);
     (void)fflush(stdout);
     kf_budget_init(&budget, UINT64_MAX, NULL, NULL);

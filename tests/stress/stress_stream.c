@@ -19,6 +19,7 @@
 #include "base/sink.h"
 #include "fake_source.h"
 #include "layer/sequential.h"
+#include "rounds.h"
 
 #define SIZE ((size_t)6 << 20)
 #define MOST ((size_t)200 << 10)
@@ -160,16 +161,11 @@ static void run_round(const uint8_t *stream, const uint8_t *blob, size_t blob_le
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = 20, seed = (unsigned)time(NULL);
+    unsigned rounds = 20, seed;
     uint8_t *stream = malloc(SIZE), *blob = malloc(ZSTD_compressBound(SIZE));
     size_t length;
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--rounds") == 0)
-            rounds = (unsigned)strtoul(argv[i + 1], NULL, 10);
-        else if (strcmp(argv[i], "--seed") == 0)
-            seed = (unsigned)strtoul(argv[i + 1], NULL, 10);
-    }
+    take_rounds(argc, argv, &rounds, &seed);
     (void)printf("seed %u\n", seed);
     expect(stream && blob, "no memory");
     for (size_t i = 0; i < SIZE; i++)

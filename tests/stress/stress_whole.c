@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -25,6 +24,7 @@
 #include "fake_source.h"
 #include "fetch/queue.h"
 #include "layer/layer.h"
+#include "rounds.h"
 
 #define READERS 4u
 #define BLOCK ((size_t)512)
@@ -267,23 +267,17 @@ static void run_round(uint8_t *stream, size_t length, bool is_wrong, unsigned se
 
 int main(int argc, char **argv)
 {
-    unsigned long rounds = 20;
-    unsigned seed = (unsigned)time(NULL);
+    unsigned rounds = 20, seed;
     uint8_t *stream = malloc(STREAM_BYTES);
     size_t length;
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--rounds") == 0)
-            rounds = strtoul(argv[i + 1], NULL, 10);
-        else if (strcmp(argv[i], "--seed") == 0)
-            seed = (unsigned)strtoul(argv[i + 1], NULL, 10);
-    }
+    take_rounds(argc, argv, &rounds, &seed);
     (void)printf("seed %u\n", seed);
     if (!stream || !mkdtemp(folder))
         die("no memory, or no folder");
     length = make_stream(stream);
-    for (unsigned long i = 0; i < rounds; i++)
-        run_round(stream, length, i % 2 != 0, seed + (unsigned)i * READERS);
+    for (unsigned i = 0; i < rounds; i++)
+        run_round(stream, length, i % 2 != 0, seed + i * READERS);
     free(stream);
     return 0;
 }

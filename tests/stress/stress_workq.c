@@ -11,12 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/block.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/workq.h"
+#include "rounds.h"
 
 #define PRODUCERS 4u
 #define JOBS 500u /* of each producer */
@@ -146,14 +146,9 @@ static void run_round(unsigned *seed)
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = 5, seed = (unsigned)time(NULL);
+    unsigned rounds = 5, seed;
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--rounds") == 0)
-            rounds = (unsigned)strtoul(argv[i + 1], NULL, 10);
-        else if (strcmp(argv[i], "--seed") == 0)
-            seed = (unsigned)strtoul(argv[i + 1], NULL, 10);
-    }
+    take_rounds(argc, argv, &rounds, &seed);
     printf("seed %u, %u rounds\n", seed, rounds);
     (void)fflush(stdout); /* the seed must be seen even if we crash */
     for (unsigned round = 0; round < rounds; round++)

@@ -12,10 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/err.h"
 #include "layer/writer.h"
+#include "rounds.h"
 
 #define CHUNK ((uint32_t)64 << 10)
 #define FILES 6u
@@ -123,17 +123,11 @@ int main(int argc, char **argv)
     static const enum kf_toc_carrier carriers[] = {KF_CARRIER_TAR_ZSTD, KF_CARRIER_TAR};
     struct kf_digest expected[2];
     bool has_expected[2] = {false, false};
-    unsigned long rounds = 20;
-    unsigned seed = (unsigned)time(NULL);
+    unsigned rounds = 20, seed;
 
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--rounds") == 0)
-            rounds = strtoul(argv[i + 1], NULL, 10);
-        else if (strcmp(argv[i], "--seed") == 0)
-            seed = (unsigned)strtoul(argv[i + 1], NULL, 10);
-    }
+    take_rounds(argc, argv, &rounds, &seed);
     (void)printf("seed %u\n", seed);
-    for (unsigned long i = 0; i < rounds * PACKS; i++)
-        pack(seed + (unsigned)i, carriers[i % 2], &expected[i % 2], &has_expected[i % 2]);
+    for (unsigned i = 0; i < rounds * PACKS; i++)
+        pack(seed + i, carriers[i % 2], &expected[i % 2], &has_expected[i % 2]);
     return 0;
 }
