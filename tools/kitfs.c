@@ -195,7 +195,7 @@ static int run(const struct kf_verb *verb, int argc, char **argv)
         fprintf(stderr, "[ERROR] Cannot %s: %s\n", verb->name, err.message);
         code = 1;
     } else {
-        options.creds = &creds.creds;
+        options.creds = &creds;
         code = verb->run(&options);
     }
     kf_options_fini(&options);

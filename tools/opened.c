@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/workq.h"
 #include "kit/choose.h"
+#include "oci/creds_local.h"
 #include "oci/ref.h"
 #include "options.h"
 
@@ -25,7 +26,7 @@ void kf_net_from_options(struct kf_net_opts *ret, const struct kf_options *optio
                                 .client_cert = options->cert,
                                 .client_key = options->key,
                                 .proxy = options->proxy,
-                                .creds = options->creds,
+                                .creds = &options->creds->creds,
                                 .connections = options->connections};
 }
 

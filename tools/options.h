@@ -15,7 +15,7 @@
 #include "base/containers.h"
 #include "base/log.h"
 
-struct kf_creds;
+struct kf_creds_local;
 struct kf_err;
 
 #define KF_ARGS_LIMIT 16u
@@ -57,7 +57,7 @@ struct kf_options {
     char *key;
     char *proxy;
     char *authfile;
-    struct kf_creds *creds; /* no option: what authfile and environment lead to */
+    struct kf_creds_local *creds; /* no option: what authfile and environment lead to */
     /* ownership */
     uint64_t uid, gid;
     mode_t umask;

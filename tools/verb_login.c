@@ -64,25 +64,19 @@ static int log_in(const char *host, const struct kf_options *options, char **ret
                   struct kf_err *err)
 {
     struct typed *typed = calloc(1, sizeof(*typed));
-    struct kf_creds_local local;
     struct kf_net_opts net;
     int rc;
 
     if (!typed)
         return kf_fail(err, KF_E_NOMEM, "no memory for credentials");
     kf_net_from_options(&net, options);
-    rc = kf_creds_local_init(&local, options->authfile, err);
-    if (rc == 0) {
-        rc = ask(typed, options, err);
-        if (rc == 0)
-            rc = kf_login_check(host, typed->username, typed->password, &net, err);
-        if (rc == 0)
-            rc = kf_creds_local_save(&local, host, typed->username, typed->password,
-                                     ret_where, err);
-        kf_creds_local_fini(&local);
-    }
-    explicit_bzero(typed, sizeof(*typed));
-    free(typed);
+    rc = ask(typed, options, err);
+    if (rc == 0)
+        rc = kf_login_check(host, typed->username, typed->password, &net, err);
+    if (rc == 0)
+        rc = kf_creds_local_save(options->creds, host, typed->username, typed->password,
+                                 ret_where, err);
+    kf_wipe(typed, sizeof(*typed));
     return rc;
 }
 
@@ -104,13 +98,8 @@ int kf_verb_logout(const struct kf_options *options)
     struct kf_err err = {0};
     kf_auto(kf_free) char *host = host_of(options, &err);
     kf_auto(kf_free) char *where = NULL;
-    struct kf_creds_local local;
-    int rc;
+    int rc = host ? kf_creds_local_remove(options->creds, host, &where, &err) : -1;
 
-    if (!host || kf_creds_local_init(&local, options->authfile, &err) != 0)
-        return kf_report("log out of", options->args[0], &err);
-    rc = kf_creds_local_remove(&local, host, &where, &err);
-    kf_creds_local_fini(&local);
     if (rc < 0)
         return kf_report("log out of", options->args[0], &err);
     if (!options->quiet)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 
 static const char digits[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -67,8 +68,7 @@ int kf_base64_decode(char **ret, size_t *ret_length, const char *text, struct kf
     if (!out)
         return kf_fail(err, KF_E_NOMEM, "no memory for base64");
     if (decode(out, ret_length, text) != 0) {
-        explicit_bzero(out, size);
-        free(out);
+        kf_wipe(out, size);
         return kf_fail(err, KF_E_MALFORMED, "no base64");
     }
     *ret = out;

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define kf_auto(release) __attribute__((__cleanup__(release)))
@@ -38,6 +39,21 @@ static inline void kf_free(void *p)
 {
     free(*(void **)p);
 }
+
+/* Secrets, in memory of malloc: overwritten, then freed. NULL is fine. */
+static inline void kf_wipe(void *p, size_t length)
+{
+    if (p)
+        explicit_bzero(p, length);
+    free(p);
+}
+
+static inline void kf_wipe_text(char *text)
+{
+    kf_wipe(text, text ? strlen(text) : 0);
+}
+
+KF_DEFINE_AUTO(wiped, char *, kf_wipe_text)
 
 /* For descriptors: kf_auto(kf_close_fd) int fd = -1. */
 static inline void kf_close_fd(const int *fd)

@@ -165,8 +165,7 @@ static int find(struct kf_creds *creds, const char *host, const char *repository
             rc = understand(ret, answer, (size_t)got, err);
         leave_turn(ask);
     }
-    explicit_bzero(answer, ANSWER_SIZE);
-    free(answer);
+    kf_wipe(answer, ANSWER_SIZE);
     return rc;
 }
 

@@ -89,8 +89,7 @@ static int send_cred(int fd, uint32_t id, const struct kf_cred *cred, struct kf_
         length += size;
     }
     (void)send(fd, answer, sizeof(*answer) + length, MSG_NOSIGNAL); /* none: no matter */
-    explicit_bzero(answer, sizeof(*answer) + length);
-    free(answer);
+    kf_wipe(answer, sizeof(*answer) + length);
     return 0;
 }
 

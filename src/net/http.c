@@ -444,8 +444,7 @@ static int add_header(struct curl_slist **list, const char *name, const char *va
     if (asprintf(&line, "%s: %s", name, value) < 0)
         return -1;
     rc = add_line(list, line);
-    explicit_bzero(line, strlen(line)); /* it may be a secret */
-    free(line);
+    kf_wipe_text(line); /* it may be a secret */
     return rc;
 }
 

@@ -50,7 +50,7 @@ struct kf_auth {
 
 static void drop_held_locked(struct kf_auth *auth)
 {
-    kf_token_wipe(auth->held.line);
+    kf_wipe_text(auth->held.line);
     auth->held.line = NULL;
 }
 
@@ -92,7 +92,7 @@ static void take_grant_locked(struct kf_auth *auth)
     auth->failure = (struct kf_grant_failure){0};
     auth->failed_until_ns = 0;
     if (strcmp(grant->scope, auth->scope) != 0) {
-        kf_token_wipe(kf_steal(grant->line)); /* more was asked for meanwhile */
+        kf_wipe_text(kf_steal(grant->line)); /* more was asked for meanwhile */
         return;
     }
     auth->held = (struct held){
@@ -134,7 +134,7 @@ static int claim_fetch_locked(struct kf_auth *auth)
         copy(&grant->scope, auth->scope) != 0)
         return -1;
     if (auth->drop_refresh) {
-        kf_token_wipe(grant->refresh);
+        kf_wipe_text(grant->refresh);
         grant->refresh = NULL;
         auth->drop_refresh = false;
     }
@@ -173,7 +173,7 @@ static enum kf_http_gate_says pass_locked(struct kf_auth_use *use,
     const struct held *held = &use->auth->held;
 
     if (use->generation != held->generation || !use->line) {
-        kf_token_wipe(use->line);
+        kf_wipe_text(use->line);
         use->line = strdup(held->line);
         if (!use->line)
             return shut_no_memory(use, exchange);
@@ -428,11 +428,27 @@ void kf_auth_explain(const struct kf_auth_use *use, const struct kf_exchange *ex
 
 void kf_auth_use_fini(struct kf_auth_use *use)
 {
-    kf_token_wipe(use->line);
+    kf_wipe_text(use->line);
     *use = (struct kf_auth_use){0};
 }
 
 /* ---- the state as a whole ---------------------------------------------------------- */
+
+/* Of the repository; without one, when only a login is tried, nothing is asked for. */
+static int set_scope(struct kf_auth *auth, const char *actions, struct kf_err *err)
+{
+    char *scope;
+
+    if (!*auth->repository)
+        scope = strdup("");
+    else if (asprintf(&scope, "repository:%s:%s", auth->repository, actions) < 0)
+        scope = NULL;
+    if (!scope)
+        return kf_fail(err, KF_E_NOMEM, "no memory for a registry");
+    free(auth->scope);
+    auth->scope = scope;
+    return 0;
+}
 
 static int init(struct kf_auth *auth, const struct kf_auth_opts *opts, struct kf_err *err)
 {
@@ -440,18 +456,16 @@ static int init(struct kf_auth *auth, const struct kf_auth_opts *opts, struct kf
     kf_grant_init(&auth->grant);
     auth->host = strdup(opts->host);
     auth->repository = strdup(opts->repository);
-    if (!*opts->repository) /* nothing but whether a login is taken */
-        auth->scope = strdup("");
-    else if (asprintf(&auth->scope, "repository:%s:pull", opts->repository) < 0)
-        auth->scope = NULL;
     auth->grant.loop = opts->loop;
     auth->grant.creds = opts->creds;
     auth->grant.host = auth->host;
     auth->grant.repository = auth->repository;
     auth->grant.done = on_granted;
-    if (!auth->host || !auth->repository || !auth->scope)
+    if (!auth->host || !auth->repository)
         return kf_fail(err, KF_E_NOMEM, "no memory for a registry");
-    return kf_url_origin(&auth->origin, opts->base, err);
+    return set_scope(auth, "pull", err) == 0
+               ? kf_url_origin(&auth->origin, opts->base, err)
+               : -1;
 }
 
 int kf_auth_new(struct kf_auth **ret, const struct kf_auth_opts *opts, struct kf_err *err)
@@ -470,13 +484,7 @@ int kf_auth_new(struct kf_auth **ret, const struct kf_auth_opts *opts, struct kf
 
 int kf_auth_want_push(struct kf_auth *auth, struct kf_err *err)
 {
-    char *scope;
-
-    if (asprintf(&scope, "repository:%s:pull,push", auth->repository) < 0)
-        return kf_fail(err, KF_E_NOMEM, "no memory for a registry");
-    free(auth->scope);
-    auth->scope = scope;
-    return 0;
+    return set_scope(auth, "pull,push", err);
 }
 
 void kf_auth_stop(struct kf_auth *auth)

@@ -8,6 +8,7 @@
 struct kf_err;
 
 #define KF_CRED_TEXT_LIMIT (64u << 10) /* of each text; tokens are long */
+#define KF_CRED_TOKEN_USER "<token>"   /* one whose password is an identity token */
 
 /* All NULL but `from`: anonymous. Secrets: never logged, wiped when freed. */
 struct kf_cred {

@@ -18,13 +18,6 @@
 
 KF_DEFINE_AUTO(json, json_t *, json_decref)
 
-static void wipe(char **text)
-{
-    if (*text)
-        explicit_bzero(*text, strlen(*text));
-    free(*text);
-}
-
 /* ---- keys -------------------------------------------------------------------------- */
 
 struct key {
@@ -173,7 +166,7 @@ static int keep(char **ret, const char *text, size_t length, const char *key,
 static int take_auth(struct kf_cred *cred, const char *key, const char *encoded,
                      struct kf_err *err)
 {
-    kf_auto(wipe) char *plain = NULL;
+    kf_auto(kf_auto_wiped) char *plain = NULL;
     const char *colon;
     size_t length;
 
@@ -413,8 +406,8 @@ static int put_entry(json_t *root, json_t *auths, const char *host, const char *
                      const char *password, struct kf_err *err)
 {
     size_t length = strlen(username) + 1 + strlen(password);
-    kf_auto(wipe) char *plain = malloc(length + 1);
-    kf_auto(wipe) char *encoded = NULL;
+    kf_auto(kf_auto_wiped) char *plain = malloc(length + 1);
+    kf_auto(kf_auto_wiped) char *encoded = NULL;
 
     if (plain) {
         memcpy(plain, username, strlen(username));
@@ -447,7 +440,7 @@ int kf_creds_file_edit(char **ret, bool *ret_found, const char *json, size_t len
     if (!text)
         return kf_fail(err, KF_E_NOMEM, "no memory for credentials");
     if (strlen(text) > KF_CREDS_FILE_LIMIT) {
-        wipe(&text);
+        kf_wipe_text(text);
         return kf_fail(err, KF_E_LIMIT, "a file of over %u bytes", KF_CREDS_FILE_LIMIT);
     }
     *ret = text;

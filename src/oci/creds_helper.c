@@ -21,7 +21,6 @@
 
 #define PROGRAM "docker-credential-"
 #define NOTHING "credentials not found in native keychain"
-#define TOKEN_USER "<token>"
 #define REAP_MS 5
 #define SHOWN 160       /* of what it says */
 #define VALUE_LIMIT 64u /* of the JSON that it writes */
@@ -68,9 +67,7 @@ static void fini(struct run *run)
     kf_close_fd(&run->in);
     kf_close_fd(&run->out);
     kf_close_fd(&run->why);
-    if (run->answer)
-        explicit_bzero(run->answer, KF_CREDS_HELPER_LIMIT + 2);
-    free(run->answer);
+    kf_wipe(run->answer, KF_CREDS_HELPER_LIMIT + 2);
 }
 
 /* ---- running it -------------------------------------------------------------------- */
@@ -305,7 +302,7 @@ static int keep(char **ret, const char *text, struct kf_err *err)
 static int take(struct kf_cred *cred, const char *username, const char *secret,
                 struct kf_err *err)
 {
-    if (strcmp(username, TOKEN_USER) == 0)
+    if (strcmp(username, KF_CRED_TOKEN_USER) == 0)
         return keep(&cred->identity_token, secret, err);
     if (strchr(username, ':'))
         return kf_fail(err, KF_E_MALFORMED, "it gives a name with a colon");
@@ -375,8 +372,7 @@ int kf_creds_helper_store(const struct kf_creds_helper *helper, const char *serv
                  ? -1
                  : kf_fail(err, KF_E_IO, "'%s' does not store", run.program);
     fini(&run);
-    explicit_bzero(text, strlen(text));
-    free(text);
+    kf_wipe_text(text);
     return rc;
 }
 

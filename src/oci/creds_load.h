@@ -9,8 +9,7 @@
 struct kf_err;
 
 /* The whole of a regular file of at most KF_CREDS_FILE_LIMIT bytes: a secret, to be freed
- * by kf_creds_unload. KF_E_NOTFOUND when it is not there. */
+ * by kf_wipe. KF_E_NOTFOUND when it is not there. */
 int kf_creds_load(char **ret, size_t *ret_length, const char *path, struct kf_err *err);
-void kf_creds_unload(char *text, size_t length);
 
 #endif

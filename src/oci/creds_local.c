@@ -136,7 +136,7 @@ static int load(int fd, char **ret, size_t *ret_length, const char *path,
     if (!text)
         return kf_fail(err, KF_E_NOMEM, "no memory for credentials");
     if (kf_pread_all(fd, text, (size_t)info.st_size, 0, path, err) != 0) {
-        kf_creds_unload(text, (size_t)info.st_size);
+        kf_wipe(text, (size_t)info.st_size);
         return -1;
     }
     *ret = text;
@@ -153,13 +153,6 @@ int kf_creds_load(char **ret, size_t *ret_length, const char *path, struct kf_er
     return load(fd, ret, ret_length, path, err);
 }
 
-void kf_creds_unload(char *text, size_t length)
-{
-    if (text)
-        explicit_bzero(text, length);
-    free(text);
-}
-
 static int read_file(struct kf_creds_file *ret, const char *path, const char *host,
                      const char *repository, struct kf_err *err)
 {
@@ -170,7 +163,7 @@ static int read_file(struct kf_creds_file *ret, const char *path, const char *ho
     if (kf_creds_load(&text, &length, path, err) != 0)
         return -1;
     rc = kf_creds_file_parse(ret, text, length, host, repository, err);
-    kf_creds_unload(text, length);
+    kf_wipe(text, length);
     return rc == 0 ? 0 : kf_fail_wrap(err, "'%s'", path);
 }
 

@@ -34,7 +34,7 @@ static void close_file(struct file *file)
 {
     free(file->path);
     kf_close_fd(&file->lock); /* and unlocks */
-    kf_creds_unload(file->text, file->length);
+    kf_wipe(file->text, file->length);
 }
 
 static int lock_folder(struct file *file, struct kf_err *err)
@@ -111,7 +111,7 @@ static int edit(const struct file *file, const char *host, const char *username,
         return kf_fail_wrap(err, "'%s'", file->path);
     if (username || *ret_found)
         rc = kf_save_file(AT_FDCWD, file->path, text, strlen(text), 0600, err);
-    kf_creds_unload(text, strlen(text));
+    kf_wipe_text(text);
     return rc;
 }
 

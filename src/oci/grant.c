@@ -12,7 +12,6 @@
 #include "oci/registry.h"
 #include "oci/token.h"
 
-#define TOKEN_USER "<token>" /* whose password is an identity token */
 #define FORM "application/x-www-form-urlencoded"
 
 enum step { ANONYMOUS, BY_PASSWORD, BY_PASSWORD_POST, BY_IDENTITY, BY_REFRESH };
@@ -32,12 +31,10 @@ static void go_on(struct kf_grant *grant);
 
 static void clean_question(struct kf_grant *grant)
 {
-    kf_token_wipe(grant->basic);
-    kf_token_wipe(grant->form);
+    kf_wipe_text(grant->basic);
+    kf_wipe_text(grant->form);
     grant->basic = grant->form = NULL;
-    if (grant->answer)
-        explicit_bzero(grant->answer, grant->answer_length);
-    free(grant->answer);
+    kf_wipe(grant->answer, grant->answer_length);
     grant->answer = NULL;
     grant->answer_length = 0;
     kf_hops_fini(&grant->hops);
@@ -108,11 +105,11 @@ static void take_answer(struct kf_grant *grant)
         return;
     }
     if (token.refresh) {
-        kf_token_wipe(grant->refresh);
+        kf_wipe_text(grant->refresh);
         grant->refresh = kf_steal(token.refresh);
     }
     succeed(grant, kf_token_bearer(token.value), token.lifetime_ns);
-    kf_token_wipe(token.value);
+    kf_token_fini(&token);
 }
 
 /* A failure of the exchange itself. */
@@ -175,7 +172,7 @@ static void on_ended(struct kf_exchange *exchange)
     } else if (kf_hops_is_redirect(exchange)) {
         follow(grant);
     } else if (grant->step == BY_REFRESH && status / 100 == 4 && status != 429) {
-        kf_token_wipe(grant->refresh); /* it is over, or was not meant for this */
+        kf_wipe_text(grant->refresh); /* it is over, or was not meant for this */
         grant->refresh = NULL;
         look_up(grant);
     } else if (grant->step == BY_PASSWORD && (status == 404 || status == 405)) {
@@ -289,7 +286,7 @@ static void use_cred(struct kf_grant *grant)
     if (cred->registry_token)
         succeed(grant, kf_token_bearer(cred->registry_token), KF_NO_DEADLINE);
     else if (bearer && (cred->identity_token ||
-                        (has_user && strcmp(cred->username, TOKEN_USER) == 0)))
+                        (has_user && strcmp(cred->username, KF_CRED_TOKEN_USER) == 0)))
         ask(grant, BY_IDENTITY);
     else if (bearer)
         ask(grant, has_user ? BY_PASSWORD : ANONYMOUS);
@@ -376,7 +373,7 @@ void kf_grant_fini(struct kf_grant *grant)
 {
     if (grant->has_beside)
         kf_beside_fini(&grant->beside);
-    kf_token_wipe(grant->refresh);
+    kf_wipe_text(grant->refresh);
     free(grant->realm);
     free(grant->service);
     free(grant->scope);

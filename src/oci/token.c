@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/json.h"
@@ -13,15 +14,6 @@
 
 #define CLIENT "kitfs"
 #define VALUES_LIMIT 1000u
-
-KF_DEFINE_AUTO(wiped, char *, kf_token_wipe)
-
-void kf_token_wipe(char *text)
-{
-    if (text)
-        explicit_bzero(text, strlen(text));
-    free(text);
-}
 
 /* ---- answers ---- */
 
@@ -96,8 +88,8 @@ int kf_token_parse(struct kf_token *ret, const char *json, size_t length,
 
 void kf_token_fini(struct kf_token *token)
 {
-    kf_token_wipe(token->value);
-    kf_token_wipe(token->refresh);
+    kf_wipe_text(token->value);
+    kf_wipe_text(token->refresh);
     *token = (struct kf_token){0};
 }
 
@@ -170,45 +162,18 @@ char *kf_token_refresh_form(const char *refresh, const char *service, const char
 
 /* ---- values of Authorization ---- */
 
-static void encode_base64(char *out, const char *text, size_t length)
-{
-    static const char digits[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-    for (size_t i = 0; i < length; i += 3) {
-        size_t left = length - i;
-        uint32_t three = (uint32_t)(uint8_t)text[i] << 16;
-
-        if (left > 1)
-            three |= (uint32_t)(uint8_t)text[i + 1] << 8;
-        if (left > 2)
-            three |= (uint8_t)text[i + 2];
-        *out++ = digits[three >> 18];
-        *out++ = digits[three >> 12 & 63];
-        *out++ = left > 1 ? digits[three >> 6 & 63] : '=';
-        *out++ = left > 2 ? digits[three & 63] : '=';
-    }
-    *out = '\0';
-}
-
 char *kf_token_basic(const char *username, const char *password)
 {
-    static const char scheme[] = "Basic ";
     kf_auto(kf_auto_wiped) char *pair = NULL;
-    size_t length;
+    kf_auto(kf_auto_wiped) char *encoded = NULL;
     char *line;
 
     if (asprintf(&pair, "%s:%s", username, password) < 0) {
         pair = NULL;
         return NULL;
     }
-    length = strlen(pair);
-    line = malloc(sizeof(scheme) + (length + 2) / 3 * 4);
-    if (!line)
-        return NULL;
-    memcpy(line, scheme, sizeof(scheme) - 1);
-    encode_base64(line + sizeof(scheme) - 1, pair, length);
-    return line;
+    encoded = kf_base64_encode(pair, strlen(pair));
+    return encoded && asprintf(&line, "Basic %s", encoded) >= 0 ? line : NULL;
 }
 
 char *kf_token_bearer(const char *token)

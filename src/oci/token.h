@@ -1,7 +1,7 @@
 /*
  * What token services are asked, and what they answer (distribution's spec, auth/token.md
  * and auth/oauth.md), and the values of Authorization. Pure; any thread; answers are a
- * stranger's. All texts that are returned are secrets and yours: kf_token_wipe. NULL: no
+ * stranger's. All texts that are returned are secrets and yours: kf_wipe_text. NULL: no
  * memory.
  */
 #ifndef KF_OCI_TOKEN_H
@@ -38,7 +38,5 @@ char *kf_token_refresh_form(const char *refresh, const char *service, const char
 /* "Basic ..." and "Bearer ..."; a token is taken as it is. */
 char *kf_token_basic(const char *username, const char *password);
 char *kf_token_bearer(const char *token);
-
-void kf_token_wipe(char *text); /* and frees; NULL is fine */
 
 #endif

@@ -9,10 +9,9 @@ kit_file=$HOME/.local/share/kitops/credentials.json
 size=5000000
 
 let_in() { # USER PASSWORD: nobody else, from now on
-    python3 -W ignore -c 'import crypt, sys
-salt = crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)
-print(f"{sys.argv[1]}:{crypt.crypt(sys.argv[2], salt)}")' "$@" >"$TMP/htpasswd.new"
-    mv "$TMP/htpasswd.new" "$TMP/htpasswd"
+    rm -rf "$TMP/known"
+    docker_registry_user "$TMP/known" "$@"
+    mv "$TMP/known/htpasswd" "$TMP/htpasswd"
 }
 
 # A kit of one file in a registry that lets ci in: sets REG, KIT.
@@ -23,17 +22,8 @@ closed_registry() {
     docker_registry_push "$TMP/layout" v1 a/kit:v1
     docker_registry_stop
     let_in ci "$PASSWORD"
-    cat >"$TMP/closed.yml" <<YML
-version: 0.1
-log: {level: info, accesslog: {disabled: true}}
-storage: {filesystem: {rootdirectory: $TMP/data}}
-http: {addr: "127.0.0.1:0", secret: fixed}
-auth: {htpasswd: {realm: kit, path: $TMP/htpasswd}}
-YML
-    docker-registry serve "$TMP/closed.yml" >"$TMP/closed.log" 2>&1 &
-    DOCKER_REGISTRY_PID=$!
-    until_true 10 grep -q 'listening on' "$TMP/closed.log" || fail "no registry"
-    REG=$(sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' "$TMP/closed.log")
+    docker_registry "$TMP" htpasswd
+    REG=$DOCKER_REGISTRY
     KIT=$REG/a/kit:v1
 }
 

@@ -110,7 +110,7 @@ static void expect_text(char *text, const char *expected)
 {
     cr_assert_not_null(text);
     cr_expect_str_eq(text, expected);
-    kf_token_wipe(text);
+    kf_wipe_text(text);
 }
 
 Test(token, questions)
