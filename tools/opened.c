@@ -25,6 +25,7 @@ void kf_net_from_options(struct kf_net_opts *ret, const struct kf_options *optio
                                 .client_cert = options->cert,
                                 .client_key = options->key,
                                 .proxy = options->proxy,
+                                .hosts_dir = options->hosts_dir,
                                 .connections = options->connections};
 }
 

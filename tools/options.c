@@ -94,6 +94,8 @@ const struct kf_option kf_option_table[] = {
      "its key (also from KITOPS_CLIENT_KEY)"},
     {"proxy", 0, KF_OPT_TEXT, "URL", FIELD(proxy), NETWORK, NULL, NULL,
      "proxy to use (else the usual https_proxy and no_proxy)"},
+    {"hosts-dir", 0, KF_OPT_TEXT, "DIR", FIELD(hosts_dir), NETWORK, NULL, NULL,
+     "mirrors, as containerd's hosts.toml (/etc/kitfs/hosts.d, /etc/containerd/certs.d)"},
     {"lazy", 'l', KF_OPT_FLAG, NULL, FIELD(lazy), KF_V_UMOUNT, NULL, NULL,
      "detach a mount that is in use"},
     {"abort", 0, KF_OPT_FLAG, NULL, FIELD(abort_connection), KF_V_UMOUNT, NULL, NULL,

@@ -55,6 +55,7 @@ struct kf_options {
     char *cert;
     char *key;
     char *proxy;
+    char *hosts_dir;
     /* ownership */
     uint64_t uid, gid;
     mode_t umask;

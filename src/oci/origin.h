@@ -28,6 +28,7 @@ struct kf_net_opts {
     const char *client_cert; /* --cert */
     const char *client_key;  /* --key */
     const char *proxy;
+    const char *hosts_dir;  /* of mirrors; as kf_hosts_load takes it (oci/hosts.h) */
     struct kf_creds *creds; /* outlives origins and their sources; NULL: anonymous */
     unsigned connections;   /* a host; 0: 8 */
 };

@@ -228,6 +228,7 @@ static int start_stream(struct upload *upload, struct kf_err *err)
     exchange->read = on_read;
     exchange->write = on_answer;
     exchange->ended = on_ended;
+    kf_endpoint_prepare(&upload->registry->upstream, exchange);
     upload->streaming = true;
     kf_loop_submit(upload->registry->loop, exchange);
     return 0;
