@@ -1,6 +1,7 @@
 #include "oci/route.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #include "net/http.h"
 
@@ -34,6 +35,12 @@ bool kf_route_is_last(struct kf_route *route, unsigned can, size_t index)
     return is_last(route, can, index); /* what hosts can is fixed */
 }
 
+static bool is_left_alone(const struct kf_route_host *host,
+                          const struct kf_route_blob *blob, size_t index, int64_t now_ns)
+{
+    return host->rest_until_ns > now_ns || blob->avoid_until_ns[index] > now_ns;
+}
+
 int kf_route_next(struct kf_route *route, const struct kf_route_blob *blob, unsigned can,
                   size_t first, int64_t now_ns)
 {
@@ -47,7 +54,7 @@ int kf_route_next(struct kf_route *route, const struct kf_route_blob *blob, unsi
             continue;
         if (is_last(route, can, i)) {
             found = (int)i;
-        } else if (host->rest_until_ns <= now_ns && blob->avoid_until_ns[i] <= now_ns) {
+        } else if (!is_left_alone(host, blob, i, now_ns)) {
             found = (int)i;
             /* The others wait for how this one fares. */
             if (host->failures > 0)
@@ -80,34 +87,63 @@ static int64_t rest_of(unsigned failures)
     return rest < KF_ROUTE_REST_LIMIT_NS ? rest : KF_ROUTE_REST_LIMIT_NS;
 }
 
-bool kf_route_failed(struct kf_route *route, size_t index, int64_t asked_ns,
-                     int64_t retry_after_ns, int64_t now_ns)
+static void keep_why(struct kf_route_host *host, const char *why)
+{
+    (void)snprintf(host->why, sizeof(host->why), "%s", why); /* cut is fine */
+}
+
+static void leave_alone(struct kf_route_host *host,
+                        const struct kf_route_failure *failure)
+{
+    int64_t rest;
+
+    host->failures++;
+    host->failed_ns = failure->now_ns;
+    rest = rest_of(host->failures);
+    if (failure->retry_after_ns > rest)
+        rest = failure->retry_after_ns < KF_ROUTE_REST_LIMIT_NS ? failure->retry_after_ns
+                                                                : KF_ROUTE_REST_LIMIT_NS;
+    host->rest_until_ns = failure->now_ns + rest;
+    keep_why(host, failure->why);
+}
+
+bool kf_route_failed(struct kf_route *route, size_t index,
+                     const struct kf_route_failure *failure)
 {
     struct kf_route_host *host = &route->hosts[index];
     bool was_well;
 
     (void)pthread_mutex_lock(&route->lock);
     was_well = host->failures == 0;
-    if (was_well || asked_ns > host->failed_ns) {
-        int64_t rest;
-
-        host->failures++;
-        host->failed_ns = now_ns;
-        rest = rest_of(host->failures);
-        if (retry_after_ns > rest)
-            rest = retry_after_ns < KF_ROUTE_REST_LIMIT_NS ? retry_after_ns
-                                                           : KF_ROUTE_REST_LIMIT_NS;
-        host->rest_until_ns = now_ns + rest;
-    }
+    if (was_well || failure->asked_ns > host->failed_ns)
+        leave_alone(host, failure);
     (void)pthread_mutex_unlock(&route->lock);
     return was_well;
 }
 
 void kf_route_avoid(struct kf_route *route, struct kf_route_blob *blob, size_t index,
-                    int64_t until_ns)
+                    int64_t until_ns, const char *why)
 {
     (void)pthread_mutex_lock(&route->lock);
     blob->avoid_until_ns[index] = until_ns;
+    keep_why(&route->hosts[index], why);
+    (void)pthread_mutex_unlock(&route->lock);
+}
+
+void kf_route_tell(struct kf_route *route, const struct kf_route_blob *blob, unsigned can,
+                   size_t index, int64_t now_ns, char *ret, size_t size)
+{
+    size_t used = 0;
+
+    ret[0] = '\0';
+    (void)pthread_mutex_lock(&route->lock);
+    for (size_t i = 0; i < index && used < size; i++) {
+        const struct kf_route_host *host = &route->hosts[i];
+
+        if ((host->can & can) != 0 && is_left_alone(host, blob, i, now_ns))
+            used += (size_t)snprintf(ret + used, size - used, "%s%s", used ? "; " : "",
+                                     host->why); /* cut is fine */
+    }
     (void)pthread_mutex_unlock(&route->lock);
 }
 

@@ -22,6 +22,7 @@ struct kf_exchange;
 #define KF_ROUTE_LIMIT 16u /* hosts, the last one included */
 #define KF_ROUTE_REST_NS INT64_C(5000000000)
 #define KF_ROUTE_REST_LIMIT_NS INT64_C(300000000000)
+#define KF_ROUTE_WHY_SIZE 100
 #define KF_ROUTE_LACKS_NS INT64_C(60000000000)    /* 404, and others about a blob */
 #define KF_ROUTE_DAMAGED_NS INT64_C(300000000000) /* wrong bytes */
 
@@ -30,6 +31,7 @@ struct kf_route_host {
     unsigned failures;
     int64_t failed_ns;
     int64_t rest_until_ns;
+    char why[KF_ROUTE_WHY_SIZE]; /* its last failure; "" when there was none */
 };
 
 struct kf_route {
@@ -57,12 +59,20 @@ bool kf_route_is_last(struct kf_route *route, unsigned can, size_t index);
 /* A request to the host went well. True: that is news. */
 bool kf_route_worked(struct kf_route *route, size_t index);
 /* One that was sent at `asked_ns` did not. Of those that were under way together one
- * counts. The rest is no shorter than `retry_after_ns` (0: not said). True: that is news.
- */
-bool kf_route_failed(struct kf_route *route, size_t index, int64_t asked_ns,
-                     int64_t retry_after_ns, int64_t now_ns);
+ * counts. It is left alone no shorter than `retry_after_ns` (0: not said). True: that is
+ * news. */
+struct kf_route_failure {
+    int64_t asked_ns, now_ns, retry_after_ns;
+    const char *why;
+};
+bool kf_route_failed(struct kf_route *route, size_t index,
+                     const struct kf_route_failure *failure);
+/* Until then it is not asked for the blob. */
 void kf_route_avoid(struct kf_route *route, struct kf_route_blob *blob, size_t index,
-                    int64_t until_ns);
+                    int64_t until_ns, const char *why);
+/* Why those before `index` that can are not asked now: "why; why", cut to `size`. */
+void kf_route_tell(struct kf_route *route, const struct kf_route_blob *blob, unsigned can,
+                   size_t index, int64_t now_ns, char *ret, size_t size);
 
 /* What the end of an exchange with a mirror says. */
 enum kf_route_fault {

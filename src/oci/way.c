@@ -69,25 +69,19 @@ void kf_way_worked(struct kf_way *way)
         kf_log(KF_LOG_INFO, "oci", "event=mirror_back host=%s", way->endpoint->host);
 }
 
-static void note(struct kf_way *way, const char *why)
-{
-    size_t used = strlen(way->tried);
-
-    (void)snprintf(way->tried + used, sizeof(way->tried) - used, "%s%.100s",
-                   used > 0 ? "; " : "", why); /* cut is fine */
-}
-
 static void blame(struct kf_way *way, const struct kf_exchange *exchange,
                   enum kf_route_fault fault, const char *why)
 {
     struct kf_route *route = &way->registry->route;
-    int64_t now = kf_now_ns();
+    const struct kf_route_failure failure = {.asked_ns = way->since_ns,
+                                             .now_ns = kf_now_ns(),
+                                             .retry_after_ns = exchange->retry_after_ns,
+                                             .why = why};
 
-    note(way, why);
     if (fault == KF_ROUTE_OF_BLOB)
-        kf_route_avoid(route, way->blob, way->index, now + KF_ROUTE_LACKS_NS);
-    else if (kf_route_failed(route, way->index, way->since_ns, exchange->retry_after_ns,
-                             now))
+        kf_route_avoid(route, way->blob, way->index, failure.now_ns + KF_ROUTE_LACKS_NS,
+                       why);
+    else if (kf_route_failed(route, way->index, &failure))
         kf_log(KF_LOG_WARN, "oci", "event=mirror_failed host=%s why=\"%s\"",
                way->endpoint->host, why);
 }
@@ -116,29 +110,33 @@ bool kf_way_leave(struct kf_way *way, const struct kf_exchange *exchange,
     if (last == 0 || !verdict || verdict->action == KF_RETRY_GIVE_UP)
         return false;
     /* Before it is tried again: perhaps a mirror is well by now. */
-    if (!go_on(way, 0, kf_now_ns()) || way->index == last)
-        return false;
-    way->tried[0] = '\0';
-    return true;
+    return go_on(way, 0, kf_now_ns()) && way->index != last;
 }
 
 void kf_way_explain(const struct kf_way *way, struct kf_err *err)
 {
-    char message[KF_ERR_MESSAGE_SIZE];
+    char message[KF_ERR_MESSAGE_SIZE], said[240];
 
-    if (!err || !way->tried[0])
+    if (!err || way->index == 0)
         return;
+    kf_route_tell(&way->registry->route, way->blob, way->can, way->index, kf_now_ns(),
+                  said, sizeof(said));
     memcpy(message, err->message, sizeof(message));
-    (void)kf_fail(err, err->kind, "%.256s (before it: %s)", message,
-                  way->tried); /* the record is the result */
+    if (said[0])
+        (void)kf_fail(err, err->kind, "%.256s (before it: %s)", message,
+                      said); /* the record is the result */
 }
 
 void kf_way_damaged(struct kf_registry *registry, struct kf_route_blob *blob,
                     size_t index)
 {
+    char why[KF_ROUTE_WHY_SIZE];
+
     if (index >= registry->mirror_count)
         return;
-    kf_log(KF_LOG_WARN, "oci", "event=mirror_damaged host=%s: wrong bytes",
+    (void)snprintf(why, sizeof(why), "'%s' sent wrong bytes",
+                   registry->mirrors[index].host); /* cut is fine */
+    kf_log(KF_LOG_WARN, "oci", "event=mirror_damaged host=%s",
            registry->mirrors[index].host);
-    kf_route_avoid(&registry->route, blob, index, kf_now_ns() + KF_ROUTE_DAMAGED_NS);
+    kf_route_avoid(&registry->route, blob, index, kf_now_ns() + KF_ROUTE_DAMAGED_NS, why);
 }

@@ -1,6 +1,6 @@
 /*
  * The hosts of a registry that one request goes to, one after the other (oci/route.h):
- * where it is, since when, and what the ones before said. One thread.
+ * where it is, and since when. One thread.
  *
  *     kf_way_begin(&way, registry, blob, KF_HOST_PULL, err)
  *     ... ask way.endpoint, once if !way.is_last ...
@@ -24,8 +24,6 @@ struct kf_exchange;
 struct kf_registry;
 struct kf_retry_verdict;
 
-#define KF_WAY_TRIED_SIZE 240
-
 struct kf_way {
     struct kf_endpoint *endpoint;
     size_t index; /* of it; 0 is the first mirror */
@@ -36,7 +34,6 @@ struct kf_way {
     struct kf_route_blob *blob, own;
     enum kf_host_can can;
     int64_t since_ns;
-    char tried[KF_WAY_TRIED_SIZE]; /* what mirrors said */
 };
 
 /* `blob` outlives it; NULL: what hosts lack is forgotten with the way. Fails where no
@@ -54,7 +51,7 @@ void kf_way_worked(struct kf_way *way);
  * is none) tells whether it would be asked again. False: stay. */
 bool kf_way_leave(struct kf_way *way, const struct kf_exchange *exchange,
                   const struct kf_retry_verdict *verdict, const struct kf_err *why);
-/* Puts what mirrors said behind the message. */
+/* Puts behind the message why mirrors are not asked. */
 void kf_way_explain(const struct kf_way *way, struct kf_err *err);
 
 /* A mirror, by its number, gave bytes of the blob that are not its digest's. */

@@ -3,9 +3,9 @@
 
     registry.py [--layout NAME=DIR]... [--synthetic NAME:TAG=SPEC.json]...
                 [--uploads] [--latency-ms N] [--rate-total BYTES] [--rate-conn BYTES]
-                [--journal FILE] [--port-file FILE] [--tls DIR]
+                [--port N] [--journal FILE] [--port-file FILE] [--tls DIR]
 
-Listens on three ports of 127.0.0.1 chosen by the system and writes them, once it serves,
+Listens on three ports of 127.0.0.1 chosen by the system (but for --port) and writes them, once it serves,
 into the port file as lines of shell: PORT (the registry), REDIRECT (where signed URLs of
 the action "redirect" lead), CONTROL (plain HTTP, used by ctl.py). Ends on SIGTERM.
 tests/registry/README.md has the rules and the journal's fields.
@@ -146,6 +146,7 @@ class App:
             if args.uploads else None
 
     def sign(self, target, ttl, host):
+        target = target.partition("?")[0]
         expires = f"{time.time() + ttl:.3f}"
         mac = hmac.new(KEY, f"{target} {expires}".encode(), hashlib.sha256).hexdigest()
         scheme = "https" if self.tls else "http"
@@ -255,11 +256,15 @@ class App:
         began = self.journal.begin()
         row = {"server": request.server, "conn": request.connection,
                "method": request.method, "path": request.path,
+               "query": request.target.partition("?")[2],
                "range": request.headers.get("range"), "status": 0, "length": 0, "sent": 0,
                "fault": None, "done": False, "received": 0,
                "chunked": request.body.chunked,
                "type": request.headers.get("content-type"),
-               "authorization": "authorization" in request.headers}
+               "authorization": "authorization" in request.headers,
+               "extra": "; ".join(sorted(f"{name}: {value}" for name, value
+                                         in request.headers.items()
+                                         if name.startswith("x-")))}
 
         def count(sent):
             row["sent"] += sent
@@ -321,8 +326,8 @@ class App:
         finally:
             sock.close()
 
-    def listen(self, server):
-        listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    def listen(self, server, port=0):
+        listener = socket.create_server(("127.0.0.1", port), backlog=256)
         self.ports[server] = listener.getsockname()[1]
 
         def accept():
@@ -381,7 +386,7 @@ def write_ports(path, ports):
 def start(args):
     """Serves in threads of this process; returns the App and the control server."""
     app = App(args)
-    app.listen("main")
+    app.listen("main", args.port)
     app.listen("redirect")
     control = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Control)
     control.app = app
@@ -403,6 +408,7 @@ def parse_args(argv):
     options.add_argument("--latency-ms", type=float, default=0)
     options.add_argument("--rate-total", type=float, default=0, metavar="BYTES/S")
     options.add_argument("--rate-conn", type=float, default=0, metavar="BYTES/S")
+    options.add_argument("--port", type=int, default=0, help="of the registry")
     options.add_argument("--journal")
     options.add_argument("--port-file")
     options.add_argument("--tls", metavar="DIR", help="certificates are made there")

@@ -38,9 +38,19 @@ static int next_at(int64_t seconds)
     return kf_route_next(&route, &blob, KF_HOST_PULL, 0, seconds * S);
 }
 
+static bool failed_until(size_t index, int64_t asked, int64_t retry_after, int64_t now)
+{
+    const struct kf_route_failure failure = {.asked_ns = asked * S,
+                                             .retry_after_ns = retry_after * S,
+                                             .now_ns = now * S,
+                                             .why = "'a' answers 503"};
+
+    return kf_route_failed(&route, index, &failure);
+}
+
 static void failed(size_t index, int64_t asked, int64_t now)
 {
-    (void)kf_route_failed(&route, index, asked * S, 0, now * S);
+    (void)failed_until(index, asked, 0, now);
 }
 
 Test(route, by_capability)
@@ -127,22 +137,22 @@ Test(route, the_rest_doubles_up_to_5_minutes)
 Test(route, requests_under_way_together_fail_once)
 {
     add(ALL, ALL, ALL);
-    cr_expect(kf_route_failed(&route, 0, 10 * S, 0, 12 * S));
+    cr_expect(failed_until(0, 10, 0, 12));
     for (int i = 0; i < 7; i++)
-        cr_expect_not(kf_route_failed(&route, 0, 10 * S, 0, 13 * S));
+        cr_expect_not(failed_until(0, 10, 0, 13));
     cr_expect_eq(next_at(17), 0);
 }
 
 Test(route, it_says_when)
 {
     add(ALL, ALL, ALL);
-    (void)kf_route_failed(&route, 0, 0, 30 * S, 0);
+    (void)failed_until(0, 0, 30, 0);
     cr_expect_eq(next_at(29), 1);
     cr_expect_eq(next_at(30), 0);
-    (void)kf_route_failed(&route, 0, 30 * S, 1 * S, 30 * S);
+    (void)failed_until(0, 30, 1, 30);
     cr_expect_eq(next_at(39), 1, "not sooner than without");
     cr_expect_eq(next_at(40), 0);
-    (void)kf_route_failed(&route, 0, 40 * S, 86400 * S, 40 * S);
+    (void)failed_until(0, 40, 86400, 40);
     cr_expect_eq(next_at(339), 1);
     cr_expect_eq(next_at(340), 0, "5 min at most");
 }
@@ -152,13 +162,32 @@ Test(route, what_one_blob_lacks)
     const struct kf_route_blob another = {0};
 
     add(ALL, ALL, ALL);
-    kf_route_avoid(&route, &blob, 0, 60 * S);
-    kf_route_avoid(&route, &blob, 2, 60 * S);
+    kf_route_avoid(&route, &blob, 0, 60 * S, "no");
+    kf_route_avoid(&route, &blob, 2, 60 * S, "no");
     cr_expect_eq(next_at(59), 1);
     cr_expect_eq(kf_route_next(&route, &another, KF_HOST_PULL, 0, 59 * S), 0);
     failed(1, 59, 59);
     cr_expect_eq(next_at(59), 2, "the last one, even so");
     cr_expect_eq(next_at(60), 0);
+}
+
+Test(route, why_they_are_not_asked)
+{
+    char text[64];
+
+    add(ALL, KF_HOST_PULL, ALL);
+    kf_route_tell(&route, &blob, KF_HOST_PULL, 2, 0, text, sizeof(text));
+    cr_expect_str_eq(text, "");
+    failed(0, 0, 0);
+    kf_route_avoid(&route, &blob, 1, 60 * S, "'b' answers 404");
+    kf_route_tell(&route, &blob, KF_HOST_PULL, 2, 1, text, sizeof(text));
+    cr_expect_str_eq(text, "'a' answers 503; 'b' answers 404");
+    kf_route_tell(&route, &blob, KF_HOST_RESOLVE, 2, 1, text, sizeof(text));
+    cr_expect_str_eq(text, "'a' answers 503");
+    kf_route_tell(&route, &blob, KF_HOST_PULL, 2, 5 * S, text, sizeof(text));
+    cr_expect_str_eq(text, "'b' answers 404");
+    kf_route_tell(&route, &blob, KF_HOST_PULL, 2, 1, text, 20);
+    cr_expect_str_eq(text, "'a' answers 503; 'b");
 }
 
 Test(route, whose_fault)
