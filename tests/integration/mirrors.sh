@@ -483,7 +483,8 @@ slice_cache() { # sets NGINX, in front of `up`
     need nginx
     mkdir "$TMP/nginx"
     sed -e "s|CACHE_FOLDER|$TMP/nginx/cache|" -e 's|LISTEN_ADDRESS|@LISTEN@|' \
-        -e "s|REGISTRY_URL|http://$up|" -e "s|REGISTRY_HOST|$up|" \
+        -e "s|SOCKET_FILE|$TMP/nginx/sock|" -e "s|REGISTRY_URL|http://$up|" \
+        -e "s|REGISTRY_HOST|$up|" -e 's|NAME_SERVER|127.0.0.1|' \
         "$tests/../docs/nginx-slice-cache.conf" |
         python3 "$rig/nginx.py" "$TMP/nginx" nginx &
     until_true 20 test -e "$TMP/nginx/nginx.port" || fail "nginx does not start"
@@ -538,6 +539,21 @@ case_slice_cache_of_nginx_for_four() {
         wait "$n" || fail "one of four"
     done
     each_slice_once 16
+}
+
+case_slice_cache_of_nginx_and_redirections() {
+    make_kit v1 model:model/w.bin:62M
+    start up
+    at up rule '{"path": "/blobs/", "server": "main", "action": "redirect", "to": "other",
+        "count": 0}'
+    slice_cache
+    mount_up
+    check_bytes "$MNT/model/w.bin" 1 0 $((62 * MIB))
+    at up control list server=redirect >"$TMP/slices"
+    equal "$(jq -r '.path + .range' "$TMP/slices" | sort | uniq -d)" "" "slices asked for twice"
+    equal "$(asked up server=redirect status=206)" "$(asked up server=redirect)" "answers"
+    equal "$(asked up server=redirect authorization=True)" 0 "logins where it redirects to"
+    umount_kit
 }
 
 # The cache dies: the registry itself is asked, and bytes stay right.
