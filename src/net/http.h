@@ -76,6 +76,22 @@ struct kf_http_tls {
     const char *client_cert, *client_key;
 };
 
+struct kf_exchange;
+
+enum kf_http_gate_says {
+    KF_HTTP_GATE_OPEN,
+    KF_HTTP_GATE_WAIT, /* asked again after kf_loop_resume; the loop keeps the deadline */
+    KF_HTTP_GATE_SHUT, /* it ends; the gate has set `end` and what belongs to it */
+};
+
+/* What an exchange may have to wait for, without a thread, before it starts. */
+struct kf_http_gate {
+    /* Loop thread, no lock held, when it is the exchange's turn, perhaps several times.
+     * May set `authorization`. */
+    enum kf_http_gate_says (*ask)(struct kf_http_gate *gate,
+                                  struct kf_exchange *exchange);
+};
+
 enum kf_http_end {
     KF_HTTP_OPEN,     /* not ended yet */
     KF_HTTP_COMPLETE, /* every byte that was asked for was delivered */
@@ -98,6 +114,7 @@ struct kf_exchange {
     const char *authorization;  /* NULL: no such header; a secret */
     const char *const *headers; /* more lines "Name: value", NULL behind them; or NULL */
     const struct kf_http_tls *tls; /* NULL: the loop's */
+    struct kf_http_gate *gate;     /* NULL: none */
     int64_t connect_ns;            /* name, connection and TLS; 0: the loop's */
     bool fresh_connection;         /* do not use one that is open */
     bool refuse_whole;             /* a 200 with the whole resource is KF_HTTP_BAD */

@@ -316,6 +316,20 @@ static unsigned active_at(const struct kf_loop *loop, const char *origin)
     return count;
 }
 
+/* False: its gate says that it has to wait. */
+static bool leave_waiting(struct kf_loop *loop, struct kf_exchange *exchange, int64_t now)
+{
+    enum kf_http_gate_says says = exchange->gate
+                                      ? exchange->gate->ask(exchange->gate, exchange)
+                                      : KF_HTTP_GATE_OPEN;
+
+    if (says == KF_HTTP_GATE_OPEN)
+        start(loop, exchange, now);
+    else if (says == KF_HTTP_GATE_SHUT)
+        end_waiting(loop, exchange, KF_HTTP_OPEN, CURLE_OK);
+    return says != KF_HTTP_GATE_WAIT;
+}
+
 static void look_at(struct kf_loop *loop, struct kf_exchange *exchange, int64_t now)
 {
     int64_t due = exchange->deadline_ns;
@@ -331,8 +345,8 @@ static void look_at(struct kf_loop *loop, struct kf_exchange *exchange, int64_t 
     if (exchange->not_before_ns > now) {
         if (exchange->not_before_ns < due)
             due = exchange->not_before_ns;
-    } else if (active_at(loop, exchange->origin) < loop->opts.connections) {
-        start(loop, exchange, now);
+    } else if (active_at(loop, exchange->origin) < loop->opts.connections &&
+               leave_waiting(loop, exchange, now)) {
         return;
     }
     if (due < loop->look_again_ns)
@@ -380,6 +394,7 @@ static void *thread_main(void *arg)
             end_cancelled(loop, asked.stopping);
         now = kf_now_ns();
         end_pauses(loop, asked.resumes, now);
+        loop->look_at_waiting |= asked.resumes; /* a gate may be open now */
         when = check_active(loop, now);
         start_waiting(loop, now);
         if (loop->look_at_waiting)

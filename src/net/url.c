@@ -111,3 +111,14 @@ int kf_url_resolve(char **ret, const char *base, const char *reference,
     *ret = url;
     return 0;
 }
+
+char *kf_url_encode(const char *text)
+{
+    char *encoded = curl_easy_escape(NULL, text, 0); /* 0: up to the NUL */
+    char *copy = encoded ? strdup(encoded) : NULL;
+
+    if (encoded)
+        explicit_bzero(encoded, strlen(encoded));
+    curl_free(encoded); /* NULL is fine */
+    return copy;
+}

@@ -22,4 +22,8 @@ bool kf_url_origin_is_tls(const char *origin);
 int kf_url_resolve(char **ret, const char *base, const char *reference,
                    struct kf_err *err);
 
+/* `text` as a value within a query or form: all but letters, digits and "-._~" as %XX.
+ * Wiped behind us where it was copied: it may be a secret. NULL: no memory. */
+char *kf_url_encode(const char *text);
+
 #endif

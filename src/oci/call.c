@@ -61,6 +61,7 @@ static void run_once(struct kf_call *call)
     call->exchange.accept = home ? call->accept : NULL;
     call->exchange.if_none_match = home ? call->if_none_match : NULL;
     kf_endpoint_prepare(call->endpoint, &call->exchange);
+    kf_auth_prepare(&call->auth, call->endpoint->auth, &call->exchange);
     call->ended = false;
     kf_loop_submit(call->registry->loop, &call->exchange);
     wait_ended(call);
@@ -74,6 +75,8 @@ static int after(struct kf_call *call, unsigned *failures, struct kf_err *err)
     struct kf_retry_case failure;
 
     exchange->not_before_ns = 0;
+    if (kf_auth_again(&call->auth, exchange))
+        return 1;
     if (exchange->end == KF_HTTP_COMPLETE ||
         (exchange->end == KF_HTTP_STATUS && exchange->status == 304 &&
          exchange->if_none_match))
@@ -89,6 +92,7 @@ static int after(struct kf_call *call, unsigned *failures, struct kf_err *err)
     failure.max_tries = call->max_tries;
     verdict = kf_retry_decide(&failure);
     (void)kf_registry_fail(&call->last, verdict.kind, exchange, call->hops.origin);
+    kf_auth_explain(&call->auth, exchange, &call->last);
     if (verdict.action == KF_RETRY_GIVE_UP) {
         if (err)
             *err = call->last;
@@ -125,6 +129,7 @@ void kf_call_fini(struct kf_call *call)
 {
     kf_hops_fini(&call->hops);
     kf_http_fini(&call->exchange);
+    kf_auth_use_fini(&call->auth);
     (void)pthread_cond_destroy(&call->cond);
     (void)pthread_mutex_destroy(&call->lock);
 }

@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "net/http.h"
+#include "oci/auth.h"
 #include "oci/hops.h"
 
 struct kf_registry;
@@ -26,6 +27,7 @@ struct kf_call {
 
     /* Private. */
     struct kf_registry *registry;
+    struct kf_auth_use auth;
     struct kf_buf *body;
     struct kf_err write_err;
     struct kf_err last; /* the failure that was tried again, or clear */

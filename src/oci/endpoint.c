@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "net/url.h"
+#include "oci/auth.h"
 #include "oci/origin.h"
 
 int kf_endpoint_init(struct kf_endpoint *endpoint, char *base, char *host)
@@ -18,6 +19,7 @@ int kf_endpoint_init(struct kf_endpoint *endpoint, char *base, char *host)
 
 void kf_endpoint_fini(struct kf_endpoint *endpoint)
 {
+    kf_auth_free(endpoint->auth);
     free(endpoint->base);
     free(endpoint->host);
     free(endpoint->origin);

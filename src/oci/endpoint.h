@@ -9,12 +9,14 @@
 #include "net/http.h"
 #include "oci/hosts.h"
 
+struct kf_auth;
 struct kf_net_opts;
 
 struct kf_endpoint {
-    char *base;        /* "https://host:port/v2/repository" */
-    char *host;        /* host[:port]: for messages, and whose credentials are used */
-    int ignores_range; /* atomic; said once */
+    char *base;           /* "https://host:port/v2/repository" */
+    char *host;           /* host[:port]: for messages, and whose credentials are used */
+    struct kf_auth *auth; /* owned; NULL: nothing is authorized there */
+    int ignores_range;    /* atomic; said once */
 
     /* Private. */
     struct kf_host settings;

@@ -56,7 +56,6 @@ int kf_push_refused(struct kf_err *err, const struct kf_exchange *exchange)
         enum kf_http_method method; /* GET: whichever it is */
         const char *remedy;
     } rows[] = {
-        {401, KF_HTTP_GET, "it wants a login, which is not supported yet"},
         {403, KF_HTTP_GET, "check that you may write there, and that it exists"},
         {404, KF_HTTP_POST, "some registries want a repository created before a push"},
         {405, KF_HTTP_POST, "it takes no uploads: is it a mirror or a cache?"},

@@ -35,6 +35,7 @@ void kf_registry_unref(struct kf_registry *registry)
 {
     if (!registry || __atomic_sub_fetch(&registry->refs, 1, __ATOMIC_ACQ_REL) != 0)
         return;
+    kf_registry_stop_auth(registry);
     kf_loop_free(registry->loop);
     kf_registry_drop_hosts(registry);
     free(registry->repository);
@@ -95,10 +96,6 @@ static int manifest_failed(const struct kf_registry *registry, const struct kf_c
         return kf_fail(err, KF_E_NOTFOUND, "no such %s '%s' in '%s/%s'",
                        is_digest(wanted) ? "manifest" : "tag", wanted,
                        call->endpoint->host, registry->repository);
-    if (status && exchange->status == 401)
-        return kf_fail(err, KF_E_REFUSED,
-                       "'%s' answers 401: it wants a login, which is not supported yet",
-                       call->endpoint->host);
     return -1;
 }
 
@@ -366,7 +363,7 @@ int kf_registry_open(struct kf_origin **ret, const struct kf_ref *ref,
         return kf_fail(err, KF_E_NOMEM, "no memory for a registry");
     }
     if (kf_registry_add_hosts(registry, ref, err) != 0 ||
-        start_loop(registry, err) != 0) {
+        start_loop(registry, err) != 0 || kf_registry_add_auth(registry, err) != 0) {
         kf_registry_unref(registry);
         return -1;
     }

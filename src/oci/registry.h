@@ -40,6 +40,9 @@ void kf_registry_unref(struct kf_registry *registry); /* not on the network thre
 /* What hosts.toml says (oci/registry_hosts.c), and the end of it. */
 int kf_registry_add_hosts(struct kf_registry *registry, const struct kf_ref *ref,
                           struct kf_err *err);
+/* Between them, while the loop runs. */
+int kf_registry_add_auth(struct kf_registry *registry, struct kf_err *err);
+void kf_registry_stop_auth(struct kf_registry *registry);
 void kf_registry_drop_hosts(struct kf_registry *registry);
 
 /* A source over a blob (oci/remote.c). */

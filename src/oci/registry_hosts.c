@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "net/url.h"
+#include "oci/auth.h"
 #include "oci/ref.h"
 #include "oci/registry.h"
 
@@ -110,6 +111,33 @@ int kf_registry_add_hosts(struct kf_registry *registry, const struct kf_ref *ref
         return -1;
     world.origin = origin;
     return add_all(&world, registry, &hosts, err);
+}
+
+static int add_auth(struct kf_registry *registry, struct kf_endpoint *endpoint,
+                    struct kf_err *err)
+{
+    const struct kf_auth_opts opts = {.loop = registry->loop,
+                                      .creds = registry->opts.net.creds,
+                                      .base = endpoint->base,
+                                      .host = endpoint->host,
+                                      .repository = registry->repository};
+
+    return kf_auth_new(&endpoint->auth, &opts, err);
+}
+
+int kf_registry_add_auth(struct kf_registry *registry, struct kf_err *err)
+{
+    for (size_t i = 0; i < registry->mirror_count; i++)
+        if (add_auth(registry, &registry->mirrors[i], err) != 0)
+            return -1;
+    return add_auth(registry, &registry->upstream, err);
+}
+
+void kf_registry_stop_auth(struct kf_registry *registry)
+{
+    for (size_t i = 0; i < registry->mirror_count; i++)
+        kf_auth_stop(registry->mirrors[i].auth);
+    kf_auth_stop(registry->upstream.auth);
 }
 
 void kf_registry_drop_hosts(struct kf_registry *registry)

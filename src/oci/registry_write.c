@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "oci/auth.h"
 #include "oci/call.h"
 #include "oci/dest.h"
 #include "oci/media.h"
@@ -126,6 +127,10 @@ int kf_repository_create(struct kf_dest **ret, const struct kf_ref *ref,
         return -1;
     }
     repository->registry = kf_container_of(origin, struct kf_registry, origin);
+    if (kf_auth_want_push(repository->registry->upstream.auth, err) != 0) {
+        close_repository(&repository->dest);
+        return -1;
+    }
     repository->registry->stopped = is_stopped;
     repository->registry->stopped_arg = &repository->dest;
     *ret = &repository->dest;

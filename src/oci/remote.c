@@ -21,6 +21,7 @@
 #include "net/loop.h"
 #include "net/retry.h"
 #include "net/url.h"
+#include "oci/auth.h"
 #include "oci/hops.h"
 #include "oci/registry.h"
 #include "oci/way.h"
@@ -39,6 +40,7 @@ struct transfer {
     struct kf_source_req *req;
     struct remote *remote;
     struct kf_way way;
+    struct kf_auth_use auth;
     struct kf_hops hops;
     uint64_t reached;   /* bytes that the sink has */
     uint64_t progress;  /* of them, since failures are counted */
@@ -78,6 +80,7 @@ static void run_done(struct kf_job *job)
     if (transfer) {
         kf_hops_fini(&transfer->hops);
         kf_http_fini(&transfer->exchange);
+        kf_auth_use_fini(&transfer->auth);
         free(transfer);
     }
     kf_source_close(source);
@@ -152,6 +155,7 @@ static void submit_exchange(struct transfer *transfer, int64_t delay_ns)
     exchange->not_before_ns = delay_ns > 0 ? kf_deadline_ns(delay_ns) : 0;
     exchange->refuse_whole = !transfer->way.is_last && exchange->total > WHOLE_BYTES;
     kf_endpoint_prepare(transfer->way.endpoint, exchange);
+    kf_auth_prepare(&transfer->auth, transfer->way.endpoint->auth, exchange);
     kf_stats_add(stats_of(transfer->remote), KF_STAT_FETCH_REQUESTS, 1);
     kf_loop_submit(transfer->remote->registry->loop, exchange);
 }
@@ -236,6 +240,7 @@ static void try_again(struct transfer *transfer)
     verdict = kf_retry_decide(&failure);
     (void)kf_registry_fail(&transfer->last, verdict.kind, exchange,
                            transfer->hops.origin);
+    kf_auth_explain(&transfer->auth, exchange, &transfer->last);
     if (go_elsewhere(transfer, &verdict))
         return;
     transfer->failures++;
@@ -262,7 +267,9 @@ static void on_ended(struct kf_exchange *exchange)
     struct kf_source_req *req = transfer->req;
 
     note_answer(transfer);
-    if (transfer->reached == req->length) {
+    if (kf_auth_again(&transfer->auth, exchange)) {
+        submit_exchange(transfer, 0);
+    } else if (transfer->reached == req->length) {
         finish(transfer->remote, req);
     } else if (exchange->end == KF_HTTP_STOPPED) {
         if (req->result.kind == KF_E_NONE)

@@ -45,8 +45,10 @@ struct upload {
     unsigned failures;           /* of PUTs */
     int64_t delay_ns;            /* before the next request */
     bool streaming;              /* the stream was submitted */
+    bool stale;                  /* its login was refused; the next one may pass */
     bool stopped;                /* it was cancelled because somebody said so */
     struct kf_exchange exchange; /* the stream: PATCH, or PUT of a blob that is known */
+    struct kf_auth_use auth;     /* of it */
     pthread_mutex_t lock;        /* guards the rest */
     pthread_cond_t cond;         /* taken moved, or it ended */
     uint64_t written, taken;
@@ -201,6 +203,7 @@ static void on_ended(struct kf_exchange *exchange)
 {
     struct upload *upload = kf_container_of(exchange, struct upload, exchange);
 
+    upload->stale = kf_auth_again(&upload->auth, exchange);
     (void)pthread_mutex_lock(&upload->lock);
     upload->ended = true;
     (void)pthread_cond_signal(&upload->cond);
@@ -229,6 +232,7 @@ static int start_stream(struct upload *upload, struct kf_err *err)
     exchange->write = on_answer;
     exchange->ended = on_ended;
     kf_endpoint_prepare(&upload->registry->upstream, exchange);
+    kf_auth_prepare(&upload->auth, upload->registry->upstream.auth, exchange);
     upload->streaming = true;
     kf_loop_submit(upload->registry->loop, exchange);
     return 0;
@@ -248,7 +252,13 @@ static int stream_failed(struct upload *upload, struct kf_err *err)
         kf_dest_set_wants_size(upload->blob.dest);
     if (err)
         kf_err_clear(err);
+    if (upload->stale)
+        return kf_fail(err, KF_E_UNREACHABLE,
+                       "'%s' answers %d in mid-stream: the login was too old",
+                       kf_url_origin_host(upload->session.origin), exchange->status);
     (void)kf_registry_fail(err, kind, exchange, upload->session.origin);
+    if (err)
+        kf_auth_explain(&upload->auth, exchange, err);
     return kf_push_refused(err, exchange);
 }
 
@@ -353,6 +363,7 @@ static void upload_free(struct upload *upload)
 {
     kf_hops_fini(&upload->session);
     kf_http_fini(&upload->exchange);
+    kf_auth_use_fini(&upload->auth);
     (void)pthread_cond_destroy(&upload->cond);
     (void)pthread_mutex_destroy(&upload->lock);
     kf_registry_unref(upload->registry);

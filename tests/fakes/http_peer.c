@@ -123,6 +123,21 @@ static void serve(struct kf_http_peer *peer, struct connection *connection)
         end_connection(connection, then == KF_HTTP_THEN_RESET);
 }
 
+/* A short body belongs to its request; of a longer one only the head is waited for. */
+static bool is_whole(const struct connection *connection)
+{
+    const char *end = strstr(connection->request, "\r\n\r\n");
+    const char *line = strcasestr(connection->request, "\r\nContent-Length: ");
+    size_t head, body;
+
+    if (!end || !line || line > end)
+        return end != NULL;
+    head = (size_t)(end - connection->request) + 4;
+    body = strtoul(line + strlen("\r\nContent-Length: "), NULL, 10);
+    return body >= sizeof(connection->request) - head ||
+           connection->length >= head + body;
+}
+
 static void take_bytes(struct kf_http_peer *peer, struct connection *connection)
 {
     size_t room = sizeof(connection->request) - 1 - connection->length;
@@ -135,7 +150,7 @@ static void take_bytes(struct kf_http_peer *peer, struct connection *connection)
     }
     connection->length += (size_t)got;
     connection->request[connection->length] = '\0';
-    if (strstr(connection->request, "\r\n\r\n"))
+    if (is_whole(connection))
         serve(peer, connection);
     else
         must_work(connection->length < sizeof(connection->request) - 1);

@@ -54,8 +54,8 @@ void kf_http_peer_handle(struct kf_http_peer *peer,
 
 unsigned kf_http_peer_requests(struct kf_http_peer *peer);
 unsigned kf_http_peer_connections(struct kf_http_peer *peer);
-/* The head of the index-th request (from 0), or NULL; only the first 64 are kept.
- * Borrowed until the peer is freed. */
+/* The index-th request (from 0), its head and a short body, or NULL; only the first 64
+ * are kept. Borrowed until the peer is freed. */
 const char *kf_http_peer_request(struct kf_http_peer *peer, unsigned index);
 
 #endif

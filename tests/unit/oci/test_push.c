@@ -87,7 +87,7 @@ Test(push, remedies)
         int status;
         const char *text;
     } rows[] = {
-        {KF_HTTP_HEAD, 401, "before; it wants a login, which is not supported yet"},
+        {KF_HTTP_HEAD, 401, "before"},
         {KF_HTTP_PUT, 403, "before; check that you may write there, and that it exists"},
         {KF_HTTP_POST, 405, "before; it takes no uploads: is it a mirror or a cache?"},
         {KF_HTTP_PUT, 405, "before"},

@@ -137,7 +137,8 @@ Test(registry, manifests_that_are_not_there)
     answer(404, "{\"errors\":[{\"code\":\"MANIFEST_UNKNOWN\"}]}", "");
     expect_failure("v1", KF_E_NOTFOUND, "no such tag 'v1'");
     answer(401, "", "WWW-Authenticate: Basic realm=\"x\"\r\n");
-    expect_failure("v1", KF_E_REFUSED, "answers 401");
+    expect_failure("v1", KF_E_REFUSED,
+                   "answers 401: it wants a login. Run: kitfs login 127.0.0.1:");
     cr_expect_eq(kf_http_peer_requests(peer), 3u, "nothing is asked twice");
 }
 
