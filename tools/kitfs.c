@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "oci/creds_local.h"
 #include "options.h"
 #include "verbs.h"
 
@@ -99,6 +100,18 @@ const struct kf_verb kf_verb_table[] = {
      "  kitfs pack . -t registry.example/acme/llama3:8B --push\n"
      "  kitfs pack . -t oci:./layout:v1 --compression none   for kit before 1.15\n",
      kf_verb_pack},
+    {"login", KF_V_LOGIN, "HOST", 1, 1, "Keep credentials for a registry",
+     "They are tried at the registry first, and kept where kit keeps its own, or in "
+     "--authfile;\n"
+     "by a helper program where that file names one. The password is asked for, or read "
+     "from\n"
+     "standard input.\n\n"
+     "  kitfs login registry.example\n"
+     "  kitfs login registry.example -u ci --password-stdin <password\n",
+     kf_verb_login},
+    {"logout", KF_V_LOGOUT, "HOST", 1, 1, "Remove the credentials of a registry",
+     "From where login keeps them: other files of podman and docker are not touched.\n",
+     kf_verb_logout},
 #ifndef KF_WITHOUT_FUSE
     {"status", KF_V_STATUS, "[DIR]", 0, 1, "Show mounts, their state and progress", NULL,
      kf_verb_status},
@@ -163,6 +176,7 @@ static int flush_output(const struct kf_verb *verb, int code)
 
 static int run(const struct kf_verb *verb, int argc, char **argv)
 {
+    static struct kf_creds_local creds; /* to the end: requests may outlast the verb */
     struct kf_options options;
     struct kf_err err = {0};
     int code;
@@ -175,10 +189,12 @@ static int run(const struct kf_verb *verb, int argc, char **argv)
         kf_print_verb_help(verb);
         code = 0;
     } else if (set_up_log(&options, &err) != 0 ||
-               check_arguments(verb, &options, &err) != 0) {
+               check_arguments(verb, &options, &err) != 0 ||
+               kf_creds_local_init(&creds, options.authfile, &err) != 0) {
         fprintf(stderr, "[ERROR] Cannot %s: %s\n", verb->name, err.message);
         code = 1;
     } else {
+        options.creds = &creds.creds;
         code = verb->run(&options);
     }
     kf_options_fini(&options);
@@ -246,6 +262,7 @@ int main(int argc, char **argv)
     const struct kf_verb *verb;
 
     (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(2) */
+    (void)signal(SIGCHLD, SIG_DFL); /* or helper programs could not be waited for */
     if (argc > 0 && (is_mount_helper(argv[0]) || has_form_of_mount_fuse(argc, argv)))
         return run_as_mount_helper(argc, argv);
     if (argc < 2) {

@@ -18,6 +18,7 @@
 #define CACHE (READING | KF_V_DOCTOR | KF_V_UNPACK)
 #define LONG (KF_V_PACK | KF_V_VERIFY | KF_V_UNPACK | KF_V_MOUNT | KF_V_LS)
 #define SEEING (KF_V_MOUNT | KF_V_LS | KF_V_CAT)
+#define LOGIN (KF_V_LOGIN | KF_V_LOGOUT)
 #define ALL (~0u)
 #define FIELD(name) offsetof(struct kf_options, name)
 
@@ -82,20 +83,22 @@ const struct kf_option kf_option_table[] = {
      "bits taken from every mode"},
     {"allow-other", 0, KF_OPT_FLAG, NULL, FIELD(allow_other), KF_V_MOUNT, NULL, NULL,
      "let other users read the mount (on for root)"},
-    {"plain-http", 0, KF_OPT_FLAG, NULL, FIELD(plain_http), NETWORK, NULL, NULL,
-     "speak HTTP without TLS to the registry"},
-    {"tls-verify", 0, KF_OPT_FLAG, "true|false", FIELD(tls_verify), NETWORK, "true", NULL,
-     "check the registry's certificate"},
-    {"tls-cert", 0, KF_OPT_TEXT, "FILE", FIELD(tls_cert), NETWORK, NULL, NULL,
-     "certificates (PEM) of authorities to trust instead of the system's"},
-    {"cert", 0, KF_OPT_TEXT, "FILE", FIELD(cert), NETWORK, NULL, NULL,
+    {"plain-http", 0, KF_OPT_FLAG, NULL, FIELD(plain_http), NETWORK | KF_V_LOGIN, NULL,
+     NULL, "speak HTTP without TLS to the registry"},
+    {"tls-verify", 0, KF_OPT_FLAG, "true|false", FIELD(tls_verify), NETWORK | KF_V_LOGIN,
+     "true", NULL, "check the registry's certificate"},
+    {"tls-cert", 0, KF_OPT_TEXT, "FILE", FIELD(tls_cert), NETWORK | KF_V_LOGIN, NULL,
+     NULL, "certificates (PEM) of authorities to trust instead of the system's"},
+    {"cert", 0, KF_OPT_TEXT, "FILE", FIELD(cert), NETWORK | KF_V_LOGIN, NULL, NULL,
      "client certificate (also from KITOPS_CLIENT_CERT)"},
-    {"key", 0, KF_OPT_TEXT, "FILE", FIELD(key), NETWORK, NULL, NULL,
+    {"key", 0, KF_OPT_TEXT, "FILE", FIELD(key), NETWORK | KF_V_LOGIN, NULL, NULL,
      "its key (also from KITOPS_CLIENT_KEY)"},
-    {"proxy", 0, KF_OPT_TEXT, "URL", FIELD(proxy), NETWORK, NULL, NULL,
+    {"proxy", 0, KF_OPT_TEXT, "URL", FIELD(proxy), NETWORK | KF_V_LOGIN, NULL, NULL,
      "proxy to use (else the usual https_proxy and no_proxy)"},
     {"hosts-dir", 0, KF_OPT_TEXT, "DIR", FIELD(hosts_dir), NETWORK, NULL, NULL,
      "mirrors, as containerd's hosts.toml (/etc/kitfs/hosts.d, /etc/containerd/certs.d)"},
+    {"authfile", 0, KF_OPT_TEXT, "FILE", FIELD(authfile), NETWORK | LOGIN, NULL, NULL,
+     "credentials, instead of where kit, podman and docker keep them"},
     {"lazy", 'l', KF_OPT_FLAG, NULL, FIELD(lazy), KF_V_UMOUNT, NULL, NULL,
      "detach a mount that is in use"},
     {"abort", 0, KF_OPT_FLAG, NULL, FIELD(abort_connection), KF_V_UMOUNT, NULL, NULL,
@@ -152,6 +155,10 @@ const struct kf_option kf_option_table[] = {
      "folder"},
     {"metadata-file", 0, KF_OPT_TEXT, "FILE", FIELD(metadata_file), KF_V_PACK, NULL, NULL,
      "write digest, size and layers there, as JSON"},
+    {"username", 'u', KF_OPT_TEXT, "USER", FIELD(username), KF_V_LOGIN, NULL, NULL,
+     "who you are there (asked for)"},
+    {"password-stdin", 0, KF_OPT_FLAG, NULL, FIELD(password_stdin), KF_V_LOGIN, NULL,
+     NULL, "take the password from standard input"},
     {"progress", 0, KF_OPT_TEXT, "WHETHER", FIELD(progress), LONG, "auto", "auto|none",
      "how far long work has come, on standard error"},
     {"log-level", 0, KF_OPT_TEXT, "LEVEL", FIELD(log_level), ALL, "warn",

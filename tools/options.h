@@ -15,6 +15,7 @@
 #include "base/containers.h"
 #include "base/log.h"
 
+struct kf_creds;
 struct kf_err;
 
 #define KF_ARGS_LIMIT 16u
@@ -56,6 +57,8 @@ struct kf_options {
     char *key;
     char *proxy;
     char *hosts_dir;
+    char *authfile;
+    struct kf_creds *creds; /* no option: what authfile and environment lead to */
     /* ownership */
     uint64_t uid, gid;
     mode_t umask;
@@ -89,6 +92,9 @@ struct kf_options {
     struct kf_strings annotations;
     char *metadata_file;
     char *check;
+    /* login */
+    char *username;
+    bool password_stdin;
     /* output */
     char *progress;
     char *log_level;
@@ -124,6 +130,8 @@ enum kf_verb_bit {
     KF_V_TAG = 1 << 14,
     KF_V_DIFF = 1 << 15,
     KF_V_UNPACK = 1 << 16,
+    KF_V_LOGIN = 1 << 17,
+    KF_V_LOGOUT = 1 << 18,
 };
 
 enum kf_option_type {

@@ -37,6 +37,8 @@ int kf_verb_verify(const struct kf_options *options);
 int kf_verb_info(const struct kf_options *options);
 int kf_verb_inspect(const struct kf_options *options);
 int kf_verb_tag(const struct kf_options *options);
+int kf_verb_login(const struct kf_options *options);
+int kf_verb_logout(const struct kf_options *options);
 int kf_verb_diff(const struct kf_options *options);
 int kf_verb_unpack(const struct kf_options *options);
 int kf_verb_version(const struct kf_options *options);

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "fs/channel.h"
+#include "fs/creds_channel.h"
 #include "fs/device.h"
 #include "fs/mount.h"
 #include "fs/mountinfo.h"
@@ -28,7 +29,7 @@
     (3 * KF_NS_PER_S)                /* for the worker, after it failed or was orphaned */
 #define SETTLE_NS (KF_NS_PER_S / 10) /* mounts change in bursts: look once */
 
-enum { POLL_SIGNALS, POLL_CHANNEL, POLL_UP, POLL_MOUNTS, POLL_COUNT };
+enum { POLL_SIGNALS, POLL_CHANNEL, POLL_CREDS, POLL_UP, POLL_MOUNTS, POLL_COUNT };
 
 struct keeper {
     const struct kf_mount_opts *opts;
@@ -36,6 +37,7 @@ struct keeper {
     pid_t worker; /* 0: has ended */
     int channel;  /* to the worker; -1: closed */
     int up;       /* to the command; -1: none, or told all */
+    struct kf_creds_desk desk;
     int signals;
     int mounts;                  /* /proc/self/mountinfo: says when mounts change */
     int device;                  /* /dev/fuse; -1: not mounted yet */
@@ -218,6 +220,16 @@ static void hear_worker(struct keeper *keeper)
     kill_by(keeper, 0);
 }
 
+static void hear_question(struct keeper *keeper)
+{
+    struct kf_err err;
+
+    if (kf_creds_desk_hear(&keeper->desk, &err) == 0)
+        return;
+    keep_failure(keeper, &err);
+    kill_by(keeper, 0);
+}
+
 /* What the worker said before it ended: chiefly why. */
 static void hear_last_words(struct keeper *keeper)
 {
@@ -266,6 +278,7 @@ static void hear_signal(struct keeper *keeper)
     if (read(keeper->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
         return;
     if (info.ssi_signo == SIGCHLD) {
+        kf_creds_desk_reap(&keeper->desk);
         reap(keeper);
         return;
     }
@@ -290,26 +303,37 @@ static void orphaned(struct keeper *keeper)
     leave(keeper);
 }
 
+/* In the child: the other ends are the worker's. */
+__attribute__((noreturn)) static void become_worker(struct keeper *keeper, int channel,
+                                                    int creds)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    kf_close_fd(&keeper->up);
+    kf_close_fd(&keeper->signals);
+    kf_close_fd(&keeper->mounts);
+    kf_close_fd(&keeper->channel);
+    kf_close_fd(&keeper->desk.fd);
+    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
+        _exit(1);
+    _exit(kf_worker_main(keeper->opts, keeper->dir, channel, creds));
+}
+
 static int start_worker(struct keeper *keeper, struct kf_err *err)
 {
-    int ends[2];
+    int ends[2], creds[2] = {-1, -1};
 
     if (kf_channel_pair(ends, err) != 0)
         return -1;
-    keeper->worker = fork();
-    if (keeper->worker == 0) {
-        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-        kf_close_fd(&keeper->up);
-        kf_close_fd(&keeper->signals);
-        kf_close_fd(&keeper->mounts);
-        kf_close_fd(&ends[0]);
-        if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
-            _exit(1);
-        _exit(kf_worker_main(keeper->opts, keeper->dir, ends[1]));
-    }
-    (void)close(ends[1]); /* a socket: nothing to lose */
     keeper->channel = ends[0];
+    kf_auto(kf_close_fd) int own = ends[1];
+    if (keeper->opts->kit.net.creds && kf_channel_pair(creds, err) != 0)
+        return -1;
+    kf_creds_desk_init(&keeper->desk, keeper->opts->kit.net.creds, creds[0]);
+    kf_auto(kf_close_fd) int own_creds = creds[1];
+    keeper->worker = fork();
+    if (keeper->worker == 0)
+        become_worker(keeper, own, own_creds);
     if (keeper->worker < 0) {
         keeper->worker = 0;
         return kf_fail_errno(err, "cannot start the worker");
@@ -337,6 +361,7 @@ static void wait_and_handle(struct keeper *keeper)
     struct pollfd fds[POLL_COUNT] = {
         [POLL_SIGNALS] = {.fd = keeper->signals, .events = POLLIN},
         [POLL_CHANNEL] = {.fd = keeper->channel, .events = POLLIN},
+        [POLL_CREDS] = {.fd = kf_creds_desk_fd(&keeper->desk), .events = POLLIN},
         [POLL_UP] = {.fd = keeper->up}, /* POLLHUP */
         [POLL_MOUNTS] = {.fd = settling ? -1 : keeper->mounts, .events = POLLPRI},
     };
@@ -347,6 +372,8 @@ static void wait_and_handle(struct keeper *keeper)
         hear_signal(keeper);
     if (fds[POLL_CHANNEL].revents && keeper->channel >= 0) /* reaping closes it */
         hear_worker(keeper);
+    if (fds[POLL_CREDS].revents)
+        hear_question(keeper);
     if (fds[POLL_UP].revents && keeper->up >= 0)
         orphaned(keeper);
     if (fds[POLL_MOUNTS].revents)
@@ -389,6 +416,7 @@ int kf_keeper_run(const struct kf_mount_opts *opts, const char *dir, int up,
                             .dir = dir,
                             .channel = -1,
                             .up = up,
+                            .desk.fd = -1,
                             .signals = -1,
                             .mounts = -1,
                             .device = -1,
@@ -403,6 +431,7 @@ int kf_keeper_run(const struct kf_mount_opts *opts, const char *dir, int up,
         keep_failure(&keeper, &failure);
     while (keeper.worker != 0)
         wait_and_handle(&keeper);
+    kf_creds_desk_fini(&keeper.desk);
     detach(&keeper);
     if (keeper.failed) {
         kf_msg_fail(&msg, &keeper.failure);

@@ -1,7 +1,8 @@
 /*
  * The keeper: mounts, holds /dev/fuse, writes the readahead setting, watches over the
  * worker and decides when all ends. One thread, one loop; it parses nothing that comes
- * from the network.
+ * from the network. Credentials that the worker asks for are looked up by a child of its
+ * own (fs/creds_channel.h).
  *
  *   SIGTERM, SIGINT   detach the mount, let readers finish for 5 s, then end the worker;
  *                     a second one ends it at once

@@ -20,6 +20,7 @@
 #include "base/workq.h"
 #include "fs/channel.h"
 #include "fs/confine.h"
+#include "fs/creds_channel.h"
 #include "fs/inode.h"
 #include "fs/mount.h"
 #include "fs/reads.h"
@@ -47,6 +48,7 @@
 struct worker {
     const struct kf_mount_opts *opts;
     int channel;
+    struct kf_creds *creds; /* NULL: none */
     struct kf_stats stats;
     struct kf_workq *workq;
     struct kf_store *store;
@@ -120,6 +122,7 @@ static int open_kit(struct worker *worker, struct kf_err *err)
     if (!worker->workq)
         return -1;
     open_store(worker);
+    opts.net.creds = worker->creds;
     opts.workq = worker->workq;
     opts.store = worker->store;
     opts.stats = &worker->stats;
@@ -309,6 +312,7 @@ static void stop(struct worker *worker)
     (void)shutdown(worker->channel, SHUT_RDWR); /* ends the thread; fails when it ended */
     if (worker->controlled)
         (void)pthread_join(worker->control, NULL);
+    kf_creds_ask_stop(worker->creds);
     if (view->reads && kf_reads_stop(view->reads, kf_deadline_ns(STOP_NS)) != 0)
         return;
     kf_inodes_free(view->inodes);
@@ -319,6 +323,7 @@ static void stop(struct worker *worker)
     kf_session_close(worker->session);
     kf_store_close(worker->store, kf_deadline_ns(STORE_NS));
     kf_trouble_fini(&view->trouble);
+    kf_creds_ask_free(worker->creds);
 }
 
 static void set_signals(void)
@@ -333,7 +338,8 @@ static void set_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-int kf_worker_main(const struct kf_mount_opts *opts, const char *dir, int channel)
+int kf_worker_main(const struct kf_mount_opts *opts, const char *dir, int channel,
+                   int creds)
 {
     struct worker worker = {.opts = opts, .channel = channel, .view.dir = dir};
     struct kf_msg msg;
@@ -343,7 +349,10 @@ int kf_worker_main(const struct kf_mount_opts *opts, const char *dir, int channe
     (void)prctl(PR_SET_NAME, "kitfs-worker", 0, 0, 0); /* a name: for people */
     set_signals();
     kf_trouble_init(&worker.view.trouble);
-    rc = start(&worker, &err);
+    if (creds >= 0 && !(worker.creds = kf_creds_ask_new(creds, &err)))
+        rc = -1;
+    else
+        rc = start(&worker, &err);
     if (rc != 0) {
         kf_msg_fail(&msg, &err);
         (void)kf_channel_send(channel, &msg, -1, NULL); /* no keeper: nobody to tell */
