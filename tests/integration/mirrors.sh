@@ -215,6 +215,82 @@ case_push() {
     silent one
 }
 
+# --- logins -----------------------------------------------------------------------------
+
+# Debian's docker-registry with the kit, which lets in ci with a password: sets CLOSED.
+closed() { # PASSWORD
+    need docker-registry skopeo
+    docker_registry "$TMP"
+    docker_registry_push "$TMP/layout" v1 kit:v1
+    docker_registry_stop
+    python3 -W ignore -c 'import crypt, sys
+salt = crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)
+print(f"ci:{crypt.crypt(sys.argv[1], salt)}")' "$1" >"$TMP/htpasswd"
+    cat >"$TMP/closed.yml" <<YML
+version: 0.1
+log: {level: info, accesslog: {disabled: true}}
+storage: {filesystem: {rootdirectory: $TMP/data}}
+http: {addr: "127.0.0.1:0", secret: fixed}
+auth: {htpasswd: {realm: kit, path: $TMP/htpasswd}}
+YML
+    docker-registry serve "$TMP/closed.yml" >"$TMP/closed.log" 2>&1 &
+    until_true 10 grep -q 'listening on' "$TMP/closed.log" || fail "no registry"
+    CLOSED=$(sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' "$TMP/closed.log")
+}
+
+login() { # HOST PASSWORD
+    export REGISTRY_AUTH_FILE=$TMP/auth.json
+    jq -n --arg host "$1" --arg auth "$(printf 'ci:%s' "$2" | base64 -w 0)" \
+        '{auths: {($host): {auth: $auth}}}' >"$REGISTRY_AUTH_FILE"
+}
+
+case_login_of_its_own() {
+    make_kit v1 "model:model/w.bin:16M"
+    start up
+    closed of-the-mirror
+    hosts <<<"[host.\"http://$CLOSED\"]"
+    login "$CLOSED" of-the-mirror
+    mount_up
+    read_mib 5
+    silent up
+    umount_kit
+}
+
+case_login_of_the_registry_is_not_for_mirrors() {
+    make_kit v1 "model:model/w.bin:16M"
+    start one
+    at one rule '{"action": "status", "code": 401, "count": 0}' \
+        '{"action": "headers", "Www-Authenticate": "Basic realm=x", "count": 0}'
+    closed of-the-registry
+    up=$CLOSED
+    hosts <<<"[host.\"http://$one\"]"
+    login "$up" of-the-registry
+    mount_up
+    read_mib 5
+    [ "$(asked one)" -ge 1 ] || fail "the mirror is not asked"
+    equal "$(asked one authorization=True)" 0 "logins that the mirror got"
+    equal "$(status_of counters.read_errors)" 0 "errors given to readers"
+    umount_kit
+    rm -rf "$KITFS_CACHE_DIR"
+    login "$one" of-the-mirror
+    refused '401' kit mount --plain-http "$up/kit:v1" "$MNT"
+    [ "$(asked one authorization=True)" -ge 1 ] || fail "nor does it get its own"
+}
+
+# What login sends goes to the host that was named.
+case_login_is_not_for_the_server() {
+    make_kit v1 "model:model/w.bin:1M"
+    start one
+    at one rule '{"action": "status", "code": 401, "count": 0}' \
+        '{"action": "headers", "Www-Authenticate": "Basic realm=x", "count": 0}'
+    up=127.0.0.1:9
+    hosts <<<"server = \"http://$one\""
+    refused 'does not take' kit login --plain-http "$up" -u ci --password-stdin \
+        --authfile "$TMP/auth.json" <<<secret
+    [ "$(asked one)" -ge 1 ] || fail "the server is not asked"
+    equal "$(asked one authorization=True)" 0 "logins that it got"
+}
+
 # --- TLS --------------------------------------------------------------------------------
 
 tls_mirror() {
