@@ -41,6 +41,7 @@ void kf_registry_unref(struct kf_registry *registry); /* not on the network thre
 int kf_registry_add_hosts(struct kf_registry *registry, const struct kf_ref *ref,
                           struct kf_err *err);
 void kf_registry_drop_hosts(struct kf_registry *registry);
+bool kf_registry_host(struct kf_origin *origin, size_t index, struct kf_origin_host *ret);
 
 /* A source over a blob (oci/remote.c). */
 struct kf_source *kf_remote_new(struct kf_registry *registry, const struct kf_desc *desc,
