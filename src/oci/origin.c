@@ -139,6 +139,11 @@ int kf_origin_blob_bytes(struct kf_origin *origin, const struct kf_desc *desc,
     return kf_buf_append(ret, data, desc->size, err);
 }
 
+bool kf_origin_host(struct kf_origin *origin, size_t index, struct kf_origin_host *ret)
+{
+    return origin->ops->host && origin->ops->host(origin, index, ret);
+}
+
 int kf_origin_tags(struct kf_origin *origin, struct kf_strings *ret, struct kf_err *err)
 {
     if (origin->ops->tags(origin, ret, err) != 0)

@@ -329,8 +329,13 @@ static void registry_close(struct kf_origin *origin)
     kf_registry_unref(kf_container_of(origin, struct kf_registry, origin));
 }
 
-static const struct kf_origin_ops registry_ops = {registry_manifest, registry_blob,
-                                                  registry_tags, registry_close};
+static const struct kf_origin_ops registry_ops = {
+    .manifest = registry_manifest,
+    .blob = registry_blob,
+    .tags = registry_tags,
+    .close = registry_close,
+    .host = kf_registry_host,
+};
 
 static int start_loop(struct kf_registry *registry, struct kf_err *err)
 {

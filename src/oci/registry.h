@@ -44,6 +44,7 @@ int kf_registry_add_hosts(struct kf_registry *registry, const struct kf_ref *ref
 int kf_registry_add_auth(struct kf_registry *registry, struct kf_err *err);
 void kf_registry_stop_auth(struct kf_registry *registry);
 void kf_registry_drop_hosts(struct kf_registry *registry);
+bool kf_registry_host(struct kf_origin *origin, size_t index, struct kf_origin_host *ret);
 
 /* A source over a blob (oci/remote.c). */
 struct kf_source *kf_remote_new(struct kf_registry *registry, const struct kf_desc *desc,

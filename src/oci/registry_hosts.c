@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "net/url.h"
@@ -147,4 +148,24 @@ void kf_registry_drop_hosts(struct kf_registry *registry)
     free(registry->mirrors);
     kf_endpoint_fini(&registry->upstream);
     kf_route_fini(&registry->route);
+}
+
+bool kf_registry_host(struct kf_origin *origin, size_t index, struct kf_origin_host *ret)
+{
+    struct kf_registry *registry = kf_container_of(origin, struct kf_registry, origin);
+    const struct kf_endpoint *endpoint =
+        index < registry->mirror_count ? &registry->mirrors[index] : &registry->upstream;
+    struct kf_route_host state;
+    int64_t now = kf_now_ns();
+
+    if (index > registry->mirror_count)
+        return false;
+    kf_route_look(&registry->route, index, &state);
+    *ret = (struct kf_origin_host){
+        .answers = state.answers,
+        .failures = state.failures,
+        .rest_ns = state.rest_until_ns > now ? state.rest_until_ns - now : 0};
+    (void)snprintf(ret->name, sizeof(ret->name), "%s", endpoint->host); /* cut is fine */
+    (void)snprintf(ret->why, sizeof(ret->why), "%s", state.why);        /* as long */
+    return true;
 }

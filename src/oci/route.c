@@ -65,6 +65,13 @@ int kf_route_next(struct kf_route *route, const struct kf_route_blob *blob, unsi
     return found;
 }
 
+void kf_route_look(struct kf_route *route, size_t index, struct kf_route_host *ret)
+{
+    (void)pthread_mutex_lock(&route->lock);
+    *ret = route->hosts[index];
+    (void)pthread_mutex_unlock(&route->lock);
+}
+
 bool kf_route_worked(struct kf_route *route, size_t index)
 {
     struct kf_route_host *host = &route->hosts[index];
@@ -72,6 +79,7 @@ bool kf_route_worked(struct kf_route *route, size_t index)
 
     (void)pthread_mutex_lock(&route->lock);
     was_ill = host->failures > 0;
+    host->answers++;
     host->failures = 0;
     host->rest_until_ns = 0;
     (void)pthread_mutex_unlock(&route->lock);

@@ -27,7 +27,8 @@ struct kf_exchange;
 #define KF_ROUTE_DAMAGED_NS INT64_C(300000000000) /* wrong bytes */
 
 struct kf_route_host {
-    unsigned can; /* enum kf_host_can (oci/hosts.h) */
+    unsigned can;     /* enum kf_host_can (oci/hosts.h) */
+    uint64_t answers; /* that were as they should be */
     unsigned failures;
     int64_t failed_ns;
     int64_t rest_until_ns;
@@ -55,6 +56,8 @@ int kf_route_next(struct kf_route *route, const struct kf_route_blob *blob, unsi
                   size_t first, int64_t now_ns);
 /* Whether there is none behind it that can. */
 bool kf_route_is_last(struct kf_route *route, unsigned can, size_t index);
+
+void kf_route_look(struct kf_route *route, size_t index, struct kf_route_host *ret);
 
 /* A request to the host went well. True: that is news. */
 bool kf_route_worked(struct kf_route *route, size_t index);

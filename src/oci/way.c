@@ -65,7 +65,7 @@ int kf_way_begin_last(struct kf_way *way, struct kf_registry *registry,
 
 void kf_way_worked(struct kf_way *way)
 {
-    if (!way->is_last && kf_route_worked(&way->registry->route, way->index))
+    if (kf_route_worked(&way->registry->route, way->index))
         kf_log(KF_LOG_INFO, "oci", "event=mirror_back host=%s", way->endpoint->host);
 }
 

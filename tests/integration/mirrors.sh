@@ -89,6 +89,8 @@ case_the_first_of_the_file() {
         fail "the mirror is not asked for everything"
     equal "$(asked one "query=^ns=127.0.0.1%3A${up#*:}$")" "$(asked one)" \
         "requests that name the registry"
+    equal "$(status_of "hosts | map(.host) | join(\" \")")" "$one $two $up" "hosts in the status"
+    equal "$(status_of "hosts | map(.answers) | @csv")" "$(asked one),0,0" "their answers"
     umount_kit
 }
 
@@ -431,6 +433,8 @@ case_it_comes_back() {
     at one rule '{"path": "blobs", "action": "status", "code": 503, "count": 0}'
     read_mib 20
     equal "$(asked one fault=status)" 1 "requests that it refused"
+    equal "$(status_of 'hosts[0].last_error')" "'$one' answers 503" "why it is left alone"
+    [ "$(status_of 'hosts[0].left_alone_ms')" -gt 0 ] || fail "it is not left alone"
     read_mib 30
     equal "$(asked one fault=status)" 1 "requests that it refused"
     sleep 5
