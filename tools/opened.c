@@ -26,6 +26,7 @@ void kf_net_from_options(struct kf_net_opts *ret, const struct kf_options *optio
                                 .client_cert = options->cert,
                                 .client_key = options->key,
                                 .proxy = options->proxy,
+                                .hosts_dir = options->hosts_dir,
                                 .creds = &options->creds->creds,
                                 .connections = options->connections};
 }

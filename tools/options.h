@@ -56,6 +56,7 @@ struct kf_options {
     char *cert;
     char *key;
     char *proxy;
+    char *hosts_dir;
     char *authfile;
     struct kf_creds_local *creds; /* no option: what authfile and environment lead to */
     /* ownership */

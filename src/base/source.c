@@ -91,12 +91,15 @@ static bool wait_done(struct sync_read *read, int64_t deadline_ns)
 /* A grace for the source to tell its own, better reason for a deadline that passed. */
 #define GRACE_NS (2 * KF_NS_PER_S)
 
-int kf_source_read(struct kf_source *source, void *data, uint64_t offset, size_t length,
-                   int64_t deadline_ns, struct kf_err *err)
+static int read_sync(struct kf_source *source, void *data,
+                     const struct kf_source_req *wanted, struct kf_err *err)
 {
-    struct sync_read read = {.req = {.offset = offset,
+    size_t length = (size_t)wanted->length; /* of `data` */
+    int64_t deadline_ns = wanted->deadline_ns;
+    struct sync_read read = {.req = {.offset = wanted->offset,
                                      .length = length,
                                      .urgency = KF_DEMAND,
+                                     .fresh = wanted->fresh,
                                      .deadline_ns = deadline_ns,
                                      .done = sync_done}};
     int64_t grace_ns =
@@ -127,4 +130,22 @@ int kf_source_read(struct kf_source *source, void *data, uint64_t offset, size_t
     if (err)
         *err = read.result;
     return -1;
+}
+
+int kf_source_read(struct kf_source *source, void *data, uint64_t offset, size_t length,
+                   int64_t deadline_ns, struct kf_err *err)
+{
+    const struct kf_source_req wanted = {
+        .offset = offset, .length = length, .deadline_ns = deadline_ns};
+
+    return read_sync(source, data, &wanted, err);
+}
+
+int kf_source_read_anew(struct kf_source *source, void *data, uint64_t offset,
+                        size_t length, int64_t deadline_ns, struct kf_err *err)
+{
+    const struct kf_source_req wanted = {
+        .offset = offset, .length = length, .fresh = true, .deadline_ns = deadline_ns};
+
+    return read_sync(source, data, &wanted, err);
 }

@@ -86,5 +86,8 @@ void kf_source_cancel(struct kf_source *source, struct kf_source_req *req);
  * thread. A source that does not keep the deadline itself is cancelled 2 s after it. */
 int kf_source_read(struct kf_source *source, void *data, uint64_t offset, size_t length,
                    int64_t deadline_ns, struct kf_err *err);
+/* The same of bytes that came damaged: over a new connection, or from another host. */
+int kf_source_read_anew(struct kf_source *source, void *data, uint64_t offset,
+                        size_t length, int64_t deadline_ns, struct kf_err *err);
 
 #endif

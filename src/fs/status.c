@@ -107,6 +107,22 @@ static json_t *references(const struct kf_kit *kit)
     return list;
 }
 
+/* Those that are asked for its content. */
+static json_t *hosts(const struct kf_kit *kit)
+{
+    json_t *list = json_array();
+    struct kf_origin_host host;
+
+    for (size_t i = 0; list && kf_kit_host(kit, i, &host); i++)
+        (void)json_array_append_new(
+            list,
+            json_pack("{s:o, s:I, s:i, s:I, s:o}", "host", text_of(host.name), "answers",
+                      (json_int_t)host.answers, "failures", (int)host.failures,
+                      "left_alone_ms", (json_int_t)(host.rest_ns / KF_NS_PER_MS),
+                      "last_error", host.why[0] ? text_of(host.why) : json_null()));
+    return list;
+}
+
 static json_t *last_error(const struct kf_trouble_last *last)
 {
     char when[32];
@@ -170,14 +186,14 @@ char *kf_status_json(struct kf_view *view, struct kf_err *err)
     describe_state(view, failed ? &last : NULL, state);
     kf_fetch_in_flight(kf_kit_fetch(view->kit), add_flight, flights);
     kf_auto(auto_json) json_t *status = json_pack(
-        "{s:o, s:s, s:o, s:s, s:o, s:i, s:i, s:s, s:o, s:o, s:I, s:I, s:I, s:o, s:o,"
+        "{s:o, s:s, s:o, s:s, s:o, s:o, s:i, s:i, s:s, s:o, s:o, s:I, s:I, s:I, s:o, s:o,"
         " s:{s:I, s:i, s:b}}",
         "reference", text_of(kf_kit_name(view->kit)), "digest",
         kf_digest_format(kf_kit_digest(view->kit), digest), "references",
-        references(view->kit), "origin", kf_kit_origin(view->kit), "dir",
-        text_of(view->dir), "pid_keeper", (int)view->keeper, "pid_worker", (int)getpid(),
-        "since", since, "state", text_of(state), "last_error",
-        failed ? last_error(&last) : json_null(), "files",
+        references(view->kit), "origin", kf_kit_origin(view->kit), "hosts",
+        hosts(view->kit), "dir", text_of(view->dir), "pid_keeper", (int)view->keeper,
+        "pid_worker", (int)getpid(), "since", since, "state", text_of(state),
+        "last_error", failed ? last_error(&last) : json_null(), "files",
         (json_int_t)view->tree->file_count, "size_bytes",
         (json_int_t)view->tree->file_bytes, "local_bytes", (json_int_t)local_bytes(view),
         "counters", counters(view->stats), "in_flight", flights, "kernel",

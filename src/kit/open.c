@@ -460,6 +460,13 @@ const char *kf_kit_origin(const struct kf_kit *kit)
     return origin ? origin->kind : "the cache";
 }
 
+bool kf_kit_host(const struct kf_kit *kit, size_t index, struct kf_origin_host *ret)
+{
+    struct kf_origin *origin = asked_for(kit)->origin;
+
+    return origin && kf_origin_host(origin, index, ret);
+}
+
 const char *kf_kit_other(const struct kf_kit *kit, size_t index, struct kf_digest *ret)
 {
     if (index + 1 >= kit->chain.count)

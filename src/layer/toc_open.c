@@ -258,19 +258,22 @@ static int fetch_first(struct kf_opened_toc *ret, const struct kf_toc_from *from
 {
     const struct kf_toc_link *link = from->link;
     kf_auto(kf_free) uint8_t *bytes = malloc(first_bytes(link));
+    bool damaged = from->area_length >= first_bytes(link);
     int rc = -1;
 
     if (!bytes)
         return kf_fail(err, KF_E_NOMEM, "no memory for a table of contents");
-    if (from->area_length >= first_bytes(link)) {
+    if (damaged) {
         memcpy(bytes, from->area, first_bytes(link));
         rc = decode_first(ret, from, bytes, err);
     }
     for (int attempt = 0; attempt < 2 && rc < 0; attempt++) {
-        if (kf_source_read(from->source, bytes, link->area_offset, first_bytes(link),
-                           kf_deadline_ns(from->timeout_ns), err) != 0)
+        if ((damaged ? kf_source_read_anew : kf_source_read)(
+                from->source, bytes, link->area_offset, first_bytes(link),
+                kf_deadline_ns(from->timeout_ns), err) != 0)
             return !link->embedded && err->kind == KF_E_NOTFOUND ? 1 : -1;
         rc = decode_first(ret, from, bytes, err);
+        damaged = true;
         if (rc < 0 && err->kind != KF_E_CORRUPT)
             return -1;
     }

@@ -161,6 +161,8 @@ static bool judge_whole(struct kf_exchange *exchange)
         return refuse(exchange, "the blob has %llu bytes there, not %llu",
                       (unsigned long long)length, (unsigned long long)exchange->total);
     exchange->range_ignored = true;
+    if (exchange->refuse_whole)
+        return refuse(exchange, "it sends whole blobs");
     exchange->skip = exchange->offset;
     exchange->expect = exchange->length;
     return true;

@@ -6,7 +6,8 @@
  * A ranged exchange asks for one closed range of a resource of known size and takes only
  *   206 with a Content-Range that begins where asked and ends no later than asked,
  *   200 with exactly that Content-Range (old Dragonfly),
- *   200 with the whole resource: what lies before the range is thrown away as it comes,
+ *   200 with the whole resource, unless it is refused: what lies before the range is
+ *   thrown away as it comes,
  * and the transfer is stopped behind the range. An unranged exchange takes 200. Every
  * other status ends it as KF_HTTP_STATUS, with the beginning of the body kept as text
  * (416 is not drained: docker-registry announces the whole blob's length with it). An
@@ -69,7 +70,9 @@ enum kf_http_method {
 /* Of one host; NULL: the default. Borrowed texts. */
 struct kf_http_tls {
     bool no_verify;
-    const char *ca_file; /* PEM */
+    const char *ca_file; /* PEM; trusted instead of the system's bundle */
+    const void *ca_pem;  /* the same from memory, and instead of ca_file; or NULL */
+    size_t ca_pem_length;
     const char *client_cert, *client_key;
 };
 
@@ -114,6 +117,7 @@ struct kf_exchange {
     struct kf_http_gate *gate;     /* NULL: none */
     int64_t connect_ns;            /* name, connection and TLS; 0: the loop's */
     bool fresh_connection;         /* do not use one that is open */
+    bool refuse_whole;             /* a 200 with the whole resource is KF_HTTP_BAD */
     bool ranged;
     uint64_t offset, length,
         total;           /* ranged only; length > 0, offset + length <= total */

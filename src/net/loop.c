@@ -102,13 +102,25 @@ static bool set_option(CURL *easy, CURLoption option, const char *text)
     return !text || curl_easy_setopt(easy, option, text) == CURLE_OK;
 }
 
+static bool set_client(CURL *easy, const struct kf_http_tls *tls)
+{
+    return set_option(easy, CURLOPT_SSLCERT, tls->client_cert) &&
+           set_option(easy, CURLOPT_SSLKEY, tls->client_key);
+}
+
 static bool set_tls(CURL *easy, const struct kf_http_tls *tls)
 {
     (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls->no_verify ? 0L : 1L);
     (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls->no_verify ? 0L : 2L);
-    return set_option(easy, CURLOPT_CAINFO, tls->ca_file) &&
-           set_option(easy, CURLOPT_SSLCERT, tls->client_cert) &&
-           set_option(easy, CURLOPT_SSLKEY, tls->client_key);
+    if (tls->ca_pem) {
+        struct curl_blob pem = {.data = (void *)(uintptr_t)tls->ca_pem, /* copied */
+                                .len = tls->ca_pem_length,
+                                .flags = CURL_BLOB_COPY};
+
+        return curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &pem) == CURLE_OK &&
+               set_client(easy, tls);
+    }
+    return set_option(easy, CURLOPT_CAINFO, tls->ca_file) && set_client(easy, tls);
 }
 
 static int64_t connect_ns(const struct kf_loop *loop, const struct kf_exchange *exchange)
@@ -120,8 +132,10 @@ static bool configure(struct kf_loop *loop, const struct kf_exchange *exchange,
                       CURL *easy)
 {
     const struct kf_loop_opts *opts = &loop->opts;
-    const struct kf_http_tls own = {opts->tls_no_verify, opts->ca_file, opts->client_cert,
-                                    opts->client_key};
+    const struct kf_http_tls own = {.no_verify = opts->tls_no_verify,
+                                    .ca_file = opts->ca_file,
+                                    .client_cert = opts->client_cert,
+                                    .client_key = opts->client_key};
 
     kf_events_attach(&loop->events, easy);
     for (size_t i = 0; i < KF_ARRAY_LEN(fixed_options); i++)

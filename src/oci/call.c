@@ -60,7 +60,8 @@ static void run_once(struct kf_call *call)
     call->exchange.origin = call->hops.origin;
     call->exchange.accept = home ? call->accept : NULL;
     call->exchange.if_none_match = home ? call->if_none_match : NULL;
-    kf_auth_prepare(&call->auth, call->registry->upstream.auth, &call->exchange);
+    kf_endpoint_prepare(call->endpoint, &call->exchange);
+    kf_auth_prepare(&call->auth, call->endpoint->auth, &call->exchange);
     call->ended = false;
     kf_loop_submit(call->registry->loop, &call->exchange);
     wait_ended(call);
@@ -108,8 +109,11 @@ static int after(struct kf_call *call, unsigned *failures, struct kf_err *err)
 int kf_call_init(struct kf_call *call, struct kf_registry *registry, char *url,
                  int64_t deadline_ns, struct kf_buf *body, struct kf_err *err)
 {
-    *call = (struct kf_call){
-        .max_tries = CALL_TRIES, .stoppable = true, .registry = registry, .body = body};
+    *call = (struct kf_call){.max_tries = CALL_TRIES,
+                             .stoppable = true,
+                             .endpoint = &registry->upstream,
+                             .registry = registry,
+                             .body = body};
     kf_http_init(&call->exchange);
     call->exchange.body_limit = body->limit;
     call->exchange.urgency = KF_DEMAND;

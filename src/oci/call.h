@@ -23,6 +23,7 @@ struct kf_call {
     const char *accept, *if_none_match; /* for the registry's own host; NULL: none */
     bool stoppable;      /* true; the owner may change it: by the registry's `stopped` */
     struct kf_hops hops; /* where the answer came from */
+    const struct kf_endpoint *endpoint; /* the last one; the owner may change it */
 
     /* Private. */
     struct kf_registry *registry;

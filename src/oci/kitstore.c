@@ -176,8 +176,12 @@ static void store_close(struct kf_origin *origin)
     free(store);
 }
 
-static const struct kf_origin_ops store_ops = {store_manifest, kf_origin_folder_blob,
-                                               kf_origin_folder_tags, store_close};
+static const struct kf_origin_ops store_ops = {
+    .manifest = store_manifest,
+    .blob = kf_origin_folder_blob,
+    .tags = kf_origin_folder_tags,
+    .close = store_close,
+};
 
 static int open_repository(struct store *store, const char *path,
                            const struct kf_ref *ref, const struct kf_origin_opts *opts,

@@ -71,8 +71,12 @@ static void layout_close(struct kf_origin *origin)
     free(folder);
 }
 
-static const struct kf_origin_ops layout_ops = {layout_manifest, kf_origin_folder_blob,
-                                                kf_origin_folder_tags, layout_close};
+static const struct kf_origin_ops layout_ops = {
+    .manifest = layout_manifest,
+    .blob = kf_origin_folder_blob,
+    .tags = kf_origin_folder_tags,
+    .close = layout_close,
+};
 
 static int load_index(struct kf_origin_folder *folder, struct kf_err *err)
 {

@@ -16,7 +16,7 @@
 
 struct fixed {
     struct kf_creds creds;
-    const char *username, *password;
+    const char *host, *username, *password;
 };
 
 static int find_fixed(struct kf_creds *creds, const char *host, const char *repository,
@@ -27,6 +27,11 @@ static int find_fixed(struct kf_creds *creds, const char *host, const char *repo
                            .password = strdup(fixed->password),
                            .from = strdup("this login")};
 
+    if (strcmp(host, fixed->host) != 0) { /* hosts.toml leads elsewhere */
+        kf_cred_fini(&cred);
+        *ret = (struct kf_cred){0};
+        return 0;
+    }
     if (cred.username && cred.password && cred.from) {
         *ret = cred;
         return 0;
@@ -52,7 +57,7 @@ static int ask(struct kf_registry *registry, struct kf_err *err)
 int kf_login_check(const char *host, const char *username, const char *password,
                    const struct kf_net_opts *net, struct kf_err *err)
 {
-    struct fixed fixed = {{find_fixed}, username, password};
+    struct fixed fixed = {{find_fixed}, host, username, password};
     struct kf_origin_opts opts = {.net = *net, .pull = KF_PULL_ALWAYS};
     char nameless[] = "";
     kf_auto(kf_free) char *registry = strdup(host);

@@ -82,19 +82,40 @@ struct kf_source *kf_origin_blob(struct kf_origin *origin, const struct kf_desc 
     return origin->ops->blob(origin, desc, err);
 }
 
-/* A blob of length 0 has nothing to ask for. */
+static int check_blob(const struct kf_desc *desc, const void *data, struct kf_err *err)
+{
+    char text[KF_DIGEST_TEXT_SIZE];
+    struct kf_digest digest;
+
+    if (kf_digest_of(&digest, data, desc->size, err) != 0)
+        return -1;
+    return kf_digest_equal(&digest, &desc->digest)
+               ? 0
+               : kf_fail(err, KF_E_CORRUPT,
+                         "blob '%s' has other content than its digest says",
+                         kf_digest_format(&desc->digest, text));
+}
+
+/* A blob of length 0 has nothing to ask for. What a mirror has damaged is asked for once
+ * more. */
 static int read_blob(struct kf_origin *origin, const struct kf_desc *desc,
                      int64_t timeout_ns, void *data, struct kf_err *err)
 {
+    int64_t deadline_ns = kf_deadline_ns(timeout_ns);
     struct kf_source *source;
     int rc;
 
     if (desc->size == 0)
-        return 0;
+        return check_blob(desc, data, err);
     source = kf_origin_blob(origin, desc, err);
     if (!source)
         return -1;
-    rc = kf_source_read(source, data, 0, desc->size, kf_deadline_ns(timeout_ns), err);
+    rc = kf_source_read(source, data, 0, desc->size, deadline_ns, err);
+    if (rc == 0 && check_blob(desc, data, NULL) != 0) {
+        rc = kf_source_read_anew(source, data, 0, desc->size, deadline_ns, err);
+        if (rc == 0)
+            rc = check_blob(desc, data, err);
+    }
     kf_source_close(source);
     return rc;
 }
@@ -103,7 +124,6 @@ int kf_origin_blob_bytes(struct kf_origin *origin, const struct kf_desc *desc,
                          int64_t timeout_ns, struct kf_buf *ret, struct kf_err *err)
 {
     char text[KF_DIGEST_TEXT_SIZE];
-    struct kf_digest digest;
     kf_auto(kf_free) uint8_t *data = NULL;
 
     (void)kf_digest_format(&desc->digest, text);
@@ -114,13 +134,14 @@ int kf_origin_blob_bytes(struct kf_origin *origin, const struct kf_desc *desc,
     data = malloc(desc->size + 1);
     if (!data)
         return kf_fail(err, KF_E_NOMEM, "no memory for blob '%s'", text);
-    if (read_blob(origin, desc, timeout_ns, data, err) != 0 ||
-        kf_digest_of(&digest, data, desc->size, err) != 0)
+    if (read_blob(origin, desc, timeout_ns, data, err) != 0)
         return -1;
-    if (!kf_digest_equal(&digest, &desc->digest))
-        return kf_fail(err, KF_E_CORRUPT,
-                       "blob '%s' has other content than its digest says", text);
     return kf_buf_append(ret, data, desc->size, err);
+}
+
+bool kf_origin_host(struct kf_origin *origin, size_t index, struct kf_origin_host *ret)
+{
+    return origin->ops->host && origin->ops->host(origin, index, ret);
 }
 
 int kf_origin_tags(struct kf_origin *origin, struct kf_strings *ret, struct kf_err *err)

@@ -28,6 +28,7 @@ struct kf_net_opts {
     const char *client_cert; /* --cert */
     const char *client_key;  /* --key */
     const char *proxy;
+    const char *hosts_dir;  /* of mirrors; as kf_hosts_load takes it (oci/hosts.h) */
     struct kf_creds *creds; /* outlives origins and their sources; NULL: anonymous */
     unsigned connections;   /* a host; 0: 8 */
 };
@@ -48,6 +49,15 @@ struct kf_origin_opts {
     int64_t timeout_ns;     /* of one blocking call */
 };
 
+/* One of those that are asked, for people: a mirror, or behind them the registry. */
+struct kf_origin_host {
+    char name[256];
+    uint64_t answers;  /* as they should be */
+    unsigned failures; /* in a row */
+    int64_t rest_ns;   /* it is left alone for so long */
+    char why[100];     /* its last failure; "" when there was none */
+};
+
 struct kf_origin_ops {
     int (*manifest)(struct kf_origin *origin, const char *tag_or_digest,
                     const struct kf_digest *known, struct kf_buf *ret_bytes,
@@ -56,6 +66,7 @@ struct kf_origin_ops {
                               struct kf_err *err);
     int (*tags)(struct kf_origin *origin, struct kf_strings *ret, struct kf_err *err);
     void (*close)(struct kf_origin *origin);
+    bool (*host)(struct kf_origin *origin, size_t index, struct kf_origin_host *ret);
 };
 
 struct kf_origin {
@@ -92,6 +103,9 @@ int kf_origin_blob_bytes(struct kf_origin *origin, const struct kf_desc *desc,
 
 /* All tags, sorted. */
 int kf_origin_tags(struct kf_origin *origin, struct kf_strings *ret, struct kf_err *err);
+
+/* Its index-th host; false behind the last one, and where there are none. */
+bool kf_origin_host(struct kf_origin *origin, size_t index, struct kf_origin_host *ret);
 
 /* For origin.c, beside kf_kitstore_open. */
 int kf_layout_open(struct kf_origin **ret, const struct kf_ref *ref,

@@ -16,10 +16,10 @@
 #include "net/http.h"
 #include "net/loop.h"
 #include "net/url.h"
-#include "oci/auth.h"
 #include "oci/call.h"
 #include "oci/media.h"
 #include "oci/reply.h"
+#include "oci/way.h"
 
 #define ACCEPT                                                              \
     KF_MEDIA_OCI_INDEX ", " KF_MEDIA_OCI_MANIFEST ", " KF_MEDIA_DOCKER_LIST \
@@ -35,19 +35,50 @@ void kf_registry_unref(struct kf_registry *registry)
 {
     if (!registry || __atomic_sub_fetch(&registry->refs, 1, __ATOMIC_ACQ_REL) != 0)
         return;
-    kf_auth_stop(registry->upstream.auth);
+    kf_registry_stop_auth(registry);
     kf_loop_free(registry->loop);
-    kf_endpoint_fini(&registry->upstream);
+    kf_registry_drop_hosts(registry);
     free(registry->repository);
     free(registry);
 }
 
 /* ---- manifests --------------------------------------------------------------------- */
 
+#define NEXT_HOST (-2)
+
+struct manifest_wish {
+    const char *name; /* tag or digest */
+    const char *etag; /* NULL: none is known */
+    int64_t deadline_ns;
+};
+
 /* A tag has no colon (oci/ref.h). */
 static bool is_digest(const char *text)
 {
     return strchr(text, ':') != NULL;
+}
+
+/* What all hosts of a question have until then. */
+static int64_t deadline_at(const struct kf_way *way, int64_t deadline_ns)
+{
+    int64_t now = kf_now_ns();
+
+    /* A mirror that is slow must leave time for the next. */
+    return way->is_last || deadline_ns <= now ? deadline_ns
+                                              : now + (deadline_ns - now) / 2;
+}
+
+/* A mirror is asked once. */
+static int begin_call(struct kf_call *call, struct kf_registry *registry,
+                      const struct kf_way *way, char *url, int64_t deadline_ns,
+                      struct kf_buf *body, struct kf_err *err)
+{
+    if (kf_call_init(call, registry, url, deadline_at(way, deadline_ns), body, err) != 0)
+        return -1;
+    call->endpoint = way->endpoint;
+    if (!way->is_last)
+        call->max_tries = 1;
+    return 0;
 }
 
 /* A 404 in the words of who asked. */
@@ -60,18 +91,18 @@ static int manifest_failed(const struct kf_registry *registry, const struct kf_c
 
     if (status && exchange->status == 404 && body && strstr(body, "NAME_UNKNOWN"))
         return kf_fail(err, KF_E_NOTFOUND, "no such repository '%s' in '%s'",
-                       registry->repository, registry->upstream.host);
+                       registry->repository, call->endpoint->host);
     if (status && exchange->status == 404)
         return kf_fail(err, KF_E_NOTFOUND, "no such %s '%s' in '%s/%s'",
                        is_digest(wanted) ? "manifest" : "tag", wanted,
-                       registry->upstream.host, registry->repository);
+                       call->endpoint->host, registry->repository);
     return -1;
 }
 
 /* Compares the content to the digest asked for, else to the one that the registry names;
  * one of another algorithm is no help. */
-static int check_manifest(const struct kf_registry *registry, const struct kf_call *call,
-                          const char *wanted, struct kf_digest *ret, struct kf_err *err)
+static int check_manifest(const struct kf_call *call, const char *wanted,
+                          struct kf_digest *ret, struct kf_err *err)
 {
     const char *named =
         is_digest(wanted) ? wanted : call->exchange.fields[KF_HTTP_DIGEST];
@@ -83,29 +114,60 @@ static int check_manifest(const struct kf_registry *registry, const struct kf_ca
     if (named && kf_digest_parse(&expected, named, strlen(named), NULL) == 0 &&
         !kf_digest_equal(&expected, &found))
         return kf_fail(err, KF_E_CORRUPT, "'%s' sent a manifest that is not '%s'",
-                       registry->upstream.host, kf_digest_format(&expected, text));
+                       call->endpoint->host, kf_digest_format(&expected, text));
     *ret = found;
     return 0;
 }
 
-/* 0 with body and digest, 1 when the registry says that it is the one of `etag`. */
-static int get_manifest(struct kf_registry *registry, const char *wanted,
-                        const char *etag, struct kf_buf *body,
+/* 0 with body and digest, 1 when the registry says that it is the one of `etag`; -1, and
+ * whether the next host is to be asked. */
+static int ask_manifest(struct kf_registry *registry, struct kf_way *way,
+                        const struct manifest_wish *wish, struct kf_buf *body,
                         struct kf_digest *ret_digest, struct kf_err *err)
 {
     kf_auto(kf_call_fini) struct kf_call call;
+    int rc;
 
-    if (kf_call_init(&call, registry,
-                     kf_endpoint_url(&registry->upstream, "manifests/%s", wanted),
-                     kf_call_deadline(registry), body, err) != 0)
+    if (begin_call(&call, registry, way,
+                   kf_endpoint_url(way->endpoint, "manifests/%s", wish->name),
+                   wish->deadline_ns, body, err) != 0)
         return -1;
     call.accept = ACCEPT;
-    call.if_none_match = etag;
-    if (kf_call_run(&call, err) != 0)
-        return manifest_failed(registry, &call, wanted, err);
-    if (call.exchange.status == 304)
-        return 1;
-    return check_manifest(registry, &call, wanted, ret_digest, err);
+    call.if_none_match = wish->etag;
+    rc = kf_call_run(&call, err);
+    if (rc != 0)
+        (void)manifest_failed(registry, &call, wish->name, err);
+    else if (call.exchange.status == 304)
+        rc = 1;
+    else
+        rc = check_manifest(&call, wish->name, ret_digest, err);
+    if (rc < 0)
+        return kf_way_leave(way, &call.exchange, NULL, err) ? NEXT_HOST : -1;
+    kf_way_worked(way);
+    return rc;
+}
+
+/* The same, of the first host that has it. */
+static int get_manifest(struct kf_registry *registry, const struct manifest_wish *wish,
+                        struct kf_buf *body, struct kf_digest *ret_digest,
+                        struct kf_err *err)
+{
+    struct kf_err failure = {0};
+    struct kf_way way;
+    int rc;
+
+    if (kf_way_begin(&way, registry, NULL,
+                     is_digest(wish->name) ? KF_HOST_PULL : KF_HOST_RESOLVE, err) != 0)
+        return -1;
+    do {
+        rc = ask_manifest(registry, &way, wish, body, ret_digest, &failure);
+    } while (rc == NEXT_HOST);
+    if (rc >= 0)
+        return rc;
+    kf_way_explain(&way, &failure);
+    if (err)
+        *err = failure;
+    return -1;
 }
 
 static int registry_manifest(struct kf_origin *origin, const char *tag_or_digest,
@@ -115,6 +177,8 @@ static int registry_manifest(struct kf_origin *origin, const char *tag_or_digest
     struct kf_registry *registry = kf_container_of(origin, struct kf_registry, origin);
     char text[KF_DIGEST_TEXT_SIZE], etag[KF_DIGEST_TEXT_SIZE + 2];
     kf_auto(kf_buf_fini) struct kf_buf body;
+    struct manifest_wish wish = {.name = tag_or_digest,
+                                 .deadline_ns = kf_call_deadline(registry)};
     struct kf_digest digest;
     int rc;
 
@@ -127,7 +191,8 @@ static int registry_manifest(struct kf_origin *origin, const char *tag_or_digest
         return -1;
     if (known)
         (void)snprintf(etag, sizeof(etag), "\"%s\"", kf_digest_format(known, text));
-    rc = get_manifest(registry, tag_or_digest, known ? etag : NULL, &body, &digest, err);
+    wish.etag = known ? etag : NULL;
+    rc = get_manifest(registry, &wish, &body, &digest, err);
     if (rc < 0)
         return -1;
     if (known && (rc == 1 || kf_digest_equal(&digest, known))) {
@@ -164,29 +229,64 @@ static int next_page(const struct kf_call *call, char **ret, struct kf_err *err)
     if (strcmp(origin, call->hops.origin) != 0)
         return kf_fail(err, KF_E_REFUSED, "'%s' continues its list of tags elsewhere",
                        kf_url_origin_host(call->hops.origin));
-    *ret = kf_steal(url);
-    return 0;
+    *ret = kf_endpoint_complete(call->endpoint, kf_steal(url));
+    return *ret ? 0 : kf_fail(err, KF_E_NOMEM, "no memory for a request");
+}
+
+static int take_page(struct kf_registry *registry, struct kf_call *call,
+                     struct kf_strings *tags, char **ret_next, struct kf_err *err)
+{
+    if (kf_call_run(call, err) != 0) {
+        if (call->exchange.end == KF_HTTP_STATUS && call->exchange.status == 404)
+            return kf_fail(err, KF_E_NOTFOUND, "no such repository '%s' in '%s'",
+                           registry->repository, call->endpoint->host);
+        return -1;
+    }
+    if (kf_reply_tags(tags, call->body->data, call->body->length, err) != 0)
+        return -1;
+    return next_page(call, ret_next, err);
 }
 
 /* One page, and where the next one is. Takes ownership of `url`. */
-static int get_page(struct kf_registry *registry, char *url, int64_t deadline_ns,
-                    struct kf_strings *tags, char **ret_next, struct kf_err *err)
+static int get_page(struct kf_registry *registry, struct kf_way *way, char *url,
+                    int64_t deadline_ns, struct kf_strings *tags, char **ret_next,
+                    struct kf_err *err)
 {
     kf_auto(kf_buf_fini) struct kf_buf page;
     kf_auto(kf_call_fini) struct kf_call call;
 
     kf_buf_init(&page, KF_REGISTRY_PAGE_LIMIT);
-    if (kf_call_init(&call, registry, url, deadline_ns, &page, err) != 0)
+    if (begin_call(&call, registry, way, url, deadline_ns, &page, err) != 0)
         return -1;
-    if (kf_call_run(&call, err) != 0) {
-        if (call.exchange.end == KF_HTTP_STATUS && call.exchange.status == 404)
-            return kf_fail(err, KF_E_NOTFOUND, "no such repository '%s' in '%s'",
-                           registry->repository, registry->upstream.host);
-        return -1;
+    if (take_page(registry, &call, tags, ret_next, err) == 0)
+        return 0;
+    return kf_way_leave(way, &call.exchange, NULL, err) ? NEXT_HOST : -1;
+}
+
+/* All pages of one host. */
+static int get_pages(struct kf_registry *registry, struct kf_way *way,
+                     int64_t deadline_ns, struct kf_strings *tags, struct kf_err *err)
+{
+    char *url = kf_endpoint_url(way->endpoint, "tags/list?n=1000");
+
+    if (!url)
+        return kf_fail(err, KF_E_NOMEM, "no memory for a request");
+    for (unsigned page = 0; url; page++) {
+        char *next = NULL;
+        int rc;
+
+        if (page == KF_REGISTRY_PAGES_LIMIT) {
+            free(url);
+            return kf_fail(err, KF_E_LIMIT, "a list of tags of more than %u pages",
+                           KF_REGISTRY_PAGES_LIMIT);
+        }
+        rc = get_page(registry, way, url, deadline_ns, tags, &next, err);
+        if (rc != 0)
+            return rc;
+        url = next;
     }
-    if (kf_reply_tags(tags, page.data, page.length, err) != 0)
-        return -1;
-    return next_page(&call, ret_next, err);
+    kf_way_worked(way);
+    return 0;
 }
 
 static int registry_tags(struct kf_origin *origin, struct kf_strings *ret,
@@ -195,21 +295,21 @@ static int registry_tags(struct kf_origin *origin, struct kf_strings *ret,
     struct kf_registry *registry = kf_container_of(origin, struct kf_registry, origin);
     kf_auto(kf_strings_fini) struct kf_strings tags = {0};
     int64_t deadline_ns = kf_call_deadline(registry);
-    char *url = kf_endpoint_url(&registry->upstream, "tags/list?n=1000");
+    struct kf_err failure = {0};
+    struct kf_way way;
+    int rc;
 
-    if (!url)
-        return kf_fail(err, KF_E_NOMEM, "no memory for a request");
-    for (unsigned page = 0; url; page++) {
-        char *next = NULL;
-
-        if (page == KF_REGISTRY_PAGES_LIMIT) {
-            free(url);
-            return kf_fail(err, KF_E_LIMIT, "a list of tags of more than %u pages",
-                           KF_REGISTRY_PAGES_LIMIT);
-        }
-        if (get_page(registry, url, deadline_ns, &tags, &next, err) != 0)
-            return -1;
-        url = next;
+    if (kf_way_begin(&way, registry, NULL, KF_HOST_RESOLVE, err) != 0)
+        return -1;
+    do {
+        kf_strings_fini(&tags);
+        rc = get_pages(registry, &way, deadline_ns, &tags, &failure);
+    } while (rc == NEXT_HOST);
+    if (rc != 0) {
+        kf_way_explain(&way, &failure);
+        if (err)
+            *err = failure;
+        return -1;
     }
     *ret = tags;
     tags = (struct kf_strings){0};
@@ -229,8 +329,13 @@ static void registry_close(struct kf_origin *origin)
     kf_registry_unref(kf_container_of(origin, struct kf_registry, origin));
 }
 
-static const struct kf_origin_ops registry_ops = {registry_manifest, registry_blob,
-                                                  registry_tags, registry_close};
+static const struct kf_origin_ops registry_ops = {
+    .manifest = registry_manifest,
+    .blob = registry_blob,
+    .tags = registry_tags,
+    .close = registry_close,
+    .host = kf_registry_host,
+};
 
 static int start_loop(struct kf_registry *registry, struct kf_err *err)
 {
@@ -245,24 +350,10 @@ static int start_loop(struct kf_registry *registry, struct kf_err *err)
     return kf_loop_new(&registry->loop, &opts, err);
 }
 
-static int make_auth(struct kf_registry *registry, struct kf_err *err)
-{
-    struct kf_endpoint *upstream = &registry->upstream;
-    const struct kf_auth_opts opts = {.loop = registry->loop,
-                                      .creds = registry->opts.net.creds,
-                                      .base = upstream->base,
-                                      .host = upstream->host,
-                                      .repository = registry->repository};
-
-    return kf_auth_new(&upstream->auth, &opts, err);
-}
-
 int kf_registry_open(struct kf_origin **ret, const struct kf_ref *ref,
                      const struct kf_origin_opts *opts, struct kf_err *err)
 {
     struct kf_registry *registry = calloc(1, sizeof(*registry));
-    const char *scheme = opts->net.plain_http ? "http" : "https";
-    char *base;
 
     if (!registry)
         return kf_fail(err, KF_E_NOMEM, "no memory for a registry");
@@ -270,16 +361,14 @@ int kf_registry_open(struct kf_origin **ret, const struct kf_ref *ref,
     registry->origin.kind = "the registry";
     registry->opts = *opts;
     registry->refs = 1;
+    kf_route_init(&registry->route);
     registry->repository = strdup(ref->repository);
-    if (asprintf(&base, "%s://%s/v2/%s", scheme, kf_ref_api_host(ref), ref->repository) <
-        0)
-        base = NULL;
-    if (kf_endpoint_init(&registry->upstream, base, strdup(ref->registry)) != 0 ||
-        !registry->repository) {
+    if (!registry->repository) {
         kf_registry_unref(registry);
         return kf_fail(err, KF_E_NOMEM, "no memory for a registry");
     }
-    if (start_loop(registry, err) != 0 || make_auth(registry, err) != 0) {
+    if (kf_registry_add_hosts(registry, ref, err) != 0 ||
+        start_loop(registry, err) != 0 || kf_registry_add_auth(registry, err) != 0) {
         kf_registry_unref(registry);
         return -1;
     }

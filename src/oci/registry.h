@@ -7,6 +7,7 @@
 
 #include "oci/endpoint.h"
 #include "oci/origin.h"
+#include "oci/route.h"
 
 struct kf_err;
 struct kf_exchange;
@@ -21,9 +22,12 @@ struct kf_registry {
     struct kf_origin origin;
     struct kf_origin_opts opts;
     struct kf_loop *loop;
-    struct kf_endpoint upstream;
-    char *repository; /* for messages */
-    int refs;         /* atomic */
+    struct kf_endpoint upstream; /* asked last; what is pushed goes there */
+    struct kf_endpoint *mirrors; /* asked before it, in this order */
+    size_t mirror_count;
+    struct kf_route route; /* mirrors, then upstream */
+    char *repository;      /* for messages */
+    int refs;              /* atomic */
     /* Ends what waits for an answer, with KF_E_CANCELLED; asked by those who wait. NULL:
      * nobody. Set before the first request. */
     bool (*stopped)(void *arg);
@@ -32,6 +36,15 @@ struct kf_registry {
 
 struct kf_registry *kf_registry_ref(struct kf_registry *registry);
 void kf_registry_unref(struct kf_registry *registry); /* not on the network thread */
+
+/* What hosts.toml says (oci/registry_hosts.c), and the end of it. */
+int kf_registry_add_hosts(struct kf_registry *registry, const struct kf_ref *ref,
+                          struct kf_err *err);
+/* Between them, while the loop runs. */
+int kf_registry_add_auth(struct kf_registry *registry, struct kf_err *err);
+void kf_registry_stop_auth(struct kf_registry *registry);
+void kf_registry_drop_hosts(struct kf_registry *registry);
+bool kf_registry_host(struct kf_origin *origin, size_t index, struct kf_origin_host *ret);
 
 /* A source over a blob (oci/remote.c). */
 struct kf_source *kf_remote_new(struct kf_registry *registry, const struct kf_desc *desc,

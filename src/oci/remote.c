@@ -24,18 +24,22 @@
 #include "oci/auth.h"
 #include "oci/hops.h"
 #include "oci/registry.h"
+#include "oci/way.h"
 
 struct remote {
     struct kf_source source;
     struct kf_registry *registry;
+    struct kf_route_blob route;
+    int served; /* atomic; number of the host that gave bytes last */
     pthread_mutex_t lock;
-    char *target; /* under the lock; where redirections led, or NULL */
+    char *targets[KF_ROUTE_LIMIT]; /* under the lock; where each redirected, or NULL */
 };
 
 struct transfer {
     struct kf_exchange exchange;
     struct kf_source_req *req;
     struct remote *remote;
+    struct kf_way way;
     struct kf_auth_use auth;
     struct kf_hops hops;
     uint64_t reached;   /* bytes that the sink has */
@@ -47,6 +51,10 @@ struct transfer {
 /* So many new bytes, and a failure is the first one again: the connection does work. Less
  * would let a server that sends a byte at a time be asked without a pause. */
 #define PROGRESS_BYTES (64u << 10)
+
+/* A mirror that sends all of a blob where a range was asked for is left for another, but
+ * for blobs of this size, of which that is no matter. */
+#define WHOLE_BYTES (8u << 20)
 
 static struct remote *remote_of(struct kf_source *source)
 {
@@ -87,6 +95,7 @@ static void finish(struct remote *remote, struct kf_source_req *req)
 static void finish_failed(struct transfer *transfer, const struct kf_err *err)
 {
     transfer->req->result = *err;
+    kf_way_explain(&transfer->way, &transfer->req->result);
     (void)kf_fail_wrap(&transfer->req->result, "cannot read '%s'",
                        transfer->remote->source.name); /* the record is the result */
     finish(transfer->remote, transfer->req);
@@ -94,32 +103,40 @@ static void finish_failed(struct transfer *transfer, const struct kf_err *err)
 
 /* ---- redirections ------------------------------------------------------------------ */
 
-static void remember_target(struct remote *remote, const char *url)
+static void remember_target(struct transfer *transfer, const char *url)
 {
+    struct remote *remote = transfer->remote;
+    char **target = &remote->targets[transfer->way.index];
     char *copy = url ? strdup(url) : NULL; /* no memory: the next one asks again */
 
     (void)pthread_mutex_lock(&remote->lock);
-    free(remote->target);
-    remote->target = copy;
+    free(*target);
+    *target = copy;
     (void)pthread_mutex_unlock(&remote->lock);
 }
 
-static char *copy_target(struct remote *remote)
+static char *copy_target(const struct transfer *transfer)
 {
+    struct remote *remote = transfer->remote;
+    const char *target;
     char *copy;
 
     (void)pthread_mutex_lock(&remote->lock);
-    copy = remote->target ? strdup(remote->target) : NULL;
+    target = remote->targets[transfer->way.index];
+    copy = target ? strdup(target) : NULL;
     (void)pthread_mutex_unlock(&remote->lock);
     return copy;
 }
 
-static bool is_target(struct remote *remote, const char *url)
+static bool is_target(const struct transfer *transfer, const char *url)
 {
+    struct remote *remote = transfer->remote;
+    const char *target;
     bool same;
 
     (void)pthread_mutex_lock(&remote->lock);
-    same = remote->target && strcmp(remote->target, url) == 0;
+    target = remote->targets[transfer->way.index];
+    same = target && strcmp(target, url) == 0;
     (void)pthread_mutex_unlock(&remote->lock);
     return same;
 }
@@ -136,7 +153,9 @@ static void submit_exchange(struct transfer *transfer, int64_t delay_ns)
     exchange->offset = req->offset + transfer->reached;
     exchange->length = req->length - transfer->reached;
     exchange->not_before_ns = delay_ns > 0 ? kf_deadline_ns(delay_ns) : 0;
-    kf_auth_prepare(&transfer->auth, transfer->remote->registry->upstream.auth, exchange);
+    exchange->refuse_whole = !transfer->way.is_last && exchange->total > WHOLE_BYTES;
+    kf_endpoint_prepare(transfer->way.endpoint, exchange);
+    kf_auth_prepare(&transfer->auth, transfer->way.endpoint->auth, exchange);
     kf_stats_add(stats_of(transfer->remote), KF_STAT_FETCH_REQUESTS, 1);
     kf_loop_submit(transfer->remote->registry->loop, exchange);
 }
@@ -157,6 +176,9 @@ static void note_answer(struct transfer *transfer)
     kf_stats_add(stats_of(remote), KF_STAT_FETCHED_BYTES, exchange->received);
     if (exchange->delivered == 0)
         return;
+    __atomic_store_n(&remote->served, (int)transfer->way.index, __ATOMIC_RELAXED);
+    if (exchange->end == KF_HTTP_COMPLETE)
+        kf_way_worked(&transfer->way);
     transfer->reached += exchange->delivered;
     transfer->progress += exchange->delivered;
     if (transfer->progress >= PROGRESS_BYTES) {
@@ -164,14 +186,47 @@ static void note_answer(struct transfer *transfer)
         transfer->failures = 0;
     }
     transfer->hops.resolved_anew = false;
-    if (transfer->hops.redirected && !is_target(remote, transfer->hops.url))
-        remember_target(remote, transfer->hops.url);
+    if (transfer->hops.redirected && !is_target(transfer, transfer->hops.url))
+        remember_target(transfer, transfer->hops.url);
     if (exchange->range_ignored &&
-        __atomic_exchange_n(&remote->registry->upstream.ignores_range, 1,
+        __atomic_exchange_n(&transfer->way.endpoint->ignores_range, 1,
                             __ATOMIC_RELAXED) == 0)
         kf_log(KF_LOG_WARN, "oci",
                "event=range_ignored host=%s: it sends whole blobs, much is fetched twice",
                kf_url_origin_host(transfer->hops.origin));
+}
+
+/* To where the way has led; straight to where that host redirected before. */
+static int set_out(struct transfer *transfer, struct kf_err *err)
+{
+    kf_auto(kf_free) char *target = copy_target(transfer);
+
+    kf_hops_fini(&transfer->hops);
+    if (kf_hops_init(&transfer->hops,
+                     kf_endpoint_url(transfer->way.endpoint, "blobs/%s",
+                                     transfer->remote->source.name),
+                     err) != 0)
+        return -1;
+    return target ? kf_hops_jump(&transfer->hops, target, err) : 0;
+}
+
+/* Whether another host takes over, from the byte reached; `last` says why. */
+static bool go_elsewhere(struct transfer *transfer,
+                         const struct kf_retry_verdict *verdict)
+{
+    unsigned failed_at_last = transfer->way.is_last ? 1 : 0;
+
+    if (!kf_way_leave(&transfer->way, &transfer->exchange, verdict, &transfer->last))
+        return false;
+    transfer->failures += failed_at_last;
+    kf_err_clear(&transfer->last);
+    kf_stats_add(stats_of(transfer->remote), KF_STAT_RETRIES, 1);
+    transfer->exchange.fresh_connection = false;
+    if (set_out(transfer, &transfer->last) == 0)
+        submit_exchange(transfer, 0);
+    else
+        finish_failed(transfer, &transfer->last);
+    return true;
 }
 
 /* The next exchange of the transfer, or its end. */
@@ -181,11 +236,14 @@ static void try_again(struct transfer *transfer)
     struct kf_retry_case failure;
     struct kf_retry_verdict verdict;
 
-    kf_registry_case(&failure, exchange, &transfer->hops, transfer->failures++);
+    kf_registry_case(&failure, exchange, &transfer->hops, transfer->failures);
     verdict = kf_retry_decide(&failure);
     (void)kf_registry_fail(&transfer->last, verdict.kind, exchange,
                            transfer->hops.origin);
     kf_auth_explain(&transfer->auth, exchange, &transfer->last);
+    if (go_elsewhere(transfer, &verdict))
+        return;
+    transfer->failures++;
     if (verdict.action == KF_RETRY_GIVE_UP) {
         finish_failed(transfer, &transfer->last);
         return;
@@ -193,8 +251,8 @@ static void try_again(struct transfer *transfer)
     kf_stats_add(stats_of(transfer->remote), KF_STAT_RETRIES, 1);
     exchange->fresh_connection = verdict.fresh_connection;
     if (verdict.action == KF_RETRY_RESOLVE) {
-        if (is_target(transfer->remote, transfer->hops.url))
-            remember_target(transfer->remote, NULL);
+        if (is_target(transfer, transfer->hops.url))
+            remember_target(transfer, NULL);
         if (kf_hops_restart(&transfer->hops, &transfer->last) != 0) {
             finish_failed(transfer, &transfer->last);
             return;
@@ -207,7 +265,6 @@ static void on_ended(struct kf_exchange *exchange)
 {
     struct transfer *transfer = kf_container_of(exchange, struct transfer, exchange);
     struct kf_source_req *req = transfer->req;
-    struct kf_err err = {0};
 
     note_answer(transfer);
     if (kf_auth_again(&transfer->auth, exchange)) {
@@ -220,10 +277,10 @@ static void on_ended(struct kf_exchange *exchange)
                           transfer->remote->source.name); /* the record is the result */
         finish(transfer->remote, req);
     } else if (kf_hops_is_redirect(exchange)) {
-        if (kf_hops_follow(&transfer->hops, exchange, &err) == 0)
+        if (kf_hops_follow(&transfer->hops, exchange, &transfer->last) == 0)
             submit_exchange(transfer, 0);
-        else
-            finish_failed(transfer, &err);
+        else if (!go_elsewhere(transfer, NULL))
+            finish_failed(transfer, &transfer->last);
     } else {
         try_again(transfer);
     }
@@ -231,10 +288,23 @@ static void on_ended(struct kf_exchange *exchange)
 
 /* ---- the source -------------------------------------------------------------------- */
 
+/* What was damaged is asked for again of the last host: it has what the mirrors copy. */
+static int choose(struct transfer *transfer, struct kf_err *err)
+{
+    struct remote *remote = transfer->remote;
+    int served = __atomic_load_n(&remote->served, __ATOMIC_RELAXED);
+
+    if (!transfer->req->fresh)
+        return kf_way_begin(&transfer->way, remote->registry, &remote->route,
+                            KF_HOST_PULL, err);
+    kf_way_damaged(remote->registry, &remote->route, (size_t)served);
+    return kf_way_begin_last(&transfer->way, remote->registry, &remote->route,
+                             KF_HOST_PULL, err);
+}
+
 static int begin(struct remote *remote, struct kf_source_req *req, struct kf_err *err)
 {
     struct transfer *transfer = calloc(1, sizeof(*transfer));
-    kf_auto(kf_free) char *target = NULL;
 
     if (!transfer)
         return kf_fail(err, KF_E_NOMEM, "no memory for a request");
@@ -249,13 +319,7 @@ static int begin(struct remote *remote, struct kf_source_req *req, struct kf_err
     transfer->exchange.write = on_write;
     transfer->exchange.ended = on_ended;
     req->priv = transfer;
-    if (kf_hops_init(
-            &transfer->hops,
-            kf_endpoint_url(&remote->registry->upstream, "blobs/%s", remote->source.name),
-            err) != 0)
-        return -1;
-    target = copy_target(remote);
-    if (target && kf_hops_jump(&transfer->hops, target, err) != 0)
+    if (choose(transfer, err) != 0 || set_out(transfer, err) != 0)
         return -1;
     submit_exchange(transfer, 0);
     return 0;
@@ -282,7 +346,8 @@ static void destroy(struct kf_source *source)
     struct remote *remote = remote_of(source);
 
     (void)pthread_mutex_destroy(&remote->lock);
-    free(remote->target);
+    for (size_t i = 0; i < KF_ARRAY_LEN(remote->targets); i++)
+        free(remote->targets[i]);
     kf_registry_unref(remote->registry);
     free(remote);
 }

@@ -231,6 +231,7 @@ static int start_stream(struct upload *upload, struct kf_err *err)
     exchange->read = on_read;
     exchange->write = on_answer;
     exchange->ended = on_ended;
+    kf_endpoint_prepare(&upload->registry->upstream, exchange);
     kf_auth_prepare(&upload->auth, upload->registry->upstream.auth, exchange);
     upload->streaming = true;
     kf_loop_submit(upload->registry->loop, exchange);

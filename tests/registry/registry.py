@@ -147,6 +147,7 @@ class App:
             if args.uploads else None
 
     def sign(self, target, ttl, host):
+        target = target.partition("?")[0]
         expires = f"{time.time() + ttl:.3f}"
         mac = hmac.new(KEY, f"{target} {expires}".encode(), hashlib.sha256).hexdigest()
         scheme = "https" if self.tls else "http"
@@ -256,12 +257,16 @@ class App:
         began = self.journal.begin()
         row = {"server": request.server, "conn": request.connection,
                "method": request.method, "path": request.path,
+               "query": request.target.partition("?")[2],
                "range": request.headers.get("range"), "status": 0, "length": 0, "sent": 0,
                "fault": None, "done": False, "received": 0,
                "chunked": request.body.chunked,
                "type": request.headers.get("content-type"),
                "authorization": "authorization" in request.headers,
-               "proxied": "proxy-authorization" in request.headers}
+               "proxied": "proxy-authorization" in request.headers,
+               "extra": "; ".join(sorted(f"{name}: {value}" for name, value
+                                         in request.headers.items()
+                                         if name.startswith("x-")))}
 
         def count(sent):
             row["sent"] += sent
@@ -405,7 +410,7 @@ def parse_args(argv):
     options.add_argument("--latency-ms", type=float, default=0)
     options.add_argument("--rate-total", type=float, default=0, metavar="BYTES/S")
     options.add_argument("--rate-conn", type=float, default=0, metavar="BYTES/S")
-    options.add_argument("--port", type=int, default=0, help="as after a restart")
+    options.add_argument("--port", type=int, default=0, help="of the registry")
     options.add_argument("--journal")
     options.add_argument("--port-file")
     options.add_argument("--tls", metavar="DIR", help="certificates are made there")
