@@ -427,6 +427,7 @@ static int take_value(struct parser *p, unsigned arrays, struct kf_toml **ret)
 static int take_pair(struct parser *p, struct kf_toml *table, unsigned depth)
 {
     kf_auto(key_fini) struct key key = {.count = 0};
+    const struct kf_toml *same;
     struct kf_toml *value;
 
     if (take_key(p, &key) != 0)
@@ -437,8 +438,9 @@ static int take_pair(struct parser *p, struct kf_toml *table, unsigned depth)
     for (unsigned i = 0; i + 1 < key.count; i++)
         if (enter(p, &table, &key.names[i], true) != 0)
             return -1;
-    if (find(table, key.names[key.count - 1]))
-        return twice(p, find(table, key.names[key.count - 1]));
+    same = find(table, key.names[key.count - 1]);
+    if (same)
+        return twice(p, same);
     if (!take(p, '='))
         return WRONG(p, "an equals sign is missing");
     skip_blanks(p);
