@@ -1,5 +1,6 @@
 #!/bin/bash
 # What goes wrong on the way from a registry, a case each: README.md has the table.
+# as root, but for umount_.*|sigterm_.*|blocked_reader_.*|failing_reads_are_held|body_cut|stalled|killed_in_mid_write|manifest_forbidden
 # limit: 90
 . "$(dirname "$0")/lib.sh"
 . "$here/failing.sh"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Layers that somebody made to do harm: a clear error, nothing mounted. Odd ones work.
+# as root, but for refused|streamed
 # limit: 180
 . "$(dirname "$0")/lib.sh"
 

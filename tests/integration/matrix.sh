@@ -1,6 +1,7 @@
 #!/bin/bash
 # Every kind of layer times every content that it can hold (matrix.py), from a layout and
 # from a registry; layers that the programs of others packed; ModelPacks as modctl makes them.
+# as root, but for layout|tools
 # limit: 120
 . "$(dirname "$0")/lib.sh"
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Mirrors, as hosts.toml names them: which host is asked, what it is told, and what happens
 # when it fails.
+# as root, but for the_first_of_the_file|down_at_mount|files_that_are_wrong|certificates_without_a_file
 # limit: 90
 . "$(dirname "$0")/lib.sh"
 MIB=$((1 << 20))

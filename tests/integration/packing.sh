@@ -1,5 +1,6 @@
 #!/bin/bash
 # What `kitfs pack` writes: right for us, for readers that are not ours, and after failures.
+# as root, but for tar_zstd|raw|mistakes|ctrl_c|golden|file_too_large|killed
 # limit: 180
 . "$(dirname "$0")/lib.sh"
 golden=$tests/golden

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Where kits are put: registries, well and badly behaved, layout folders, kit's store.
 # put_kit stands for what packs.
+# as root, but for layout|many_packers_of_one_layout|killed_packer|kits_store
 # limit: 90
 . "$(dirname "$0")/lib.sh"
 put_kit=${KITFS%/tools/kitfs}/tests/integration/put_kit

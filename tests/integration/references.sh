@@ -1,5 +1,6 @@
 #!/bin/bash
 # Kits that refer to other kits: packing them, and what is mounted of them.
+# as root, but for offline|mount_a_chain_of_two_registries
 . "$(dirname "$0")/lib.sh"
 OUT=$TMP/out
 

@@ -2,6 +2,7 @@
 # zstd layers that are read without being read whole, and that no annotation says how: by
 # the frames of a seek table, as other tools make them, or by a table of contents whose
 # annotation was dropped on the way.
+# as root, but for frames|raw
 # limit: 120
 . "$(dirname "$0")/lib.sh"
 MIB=$((1 << 20))

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Which part of a kit is seen, and that nothing is asked for of the rest: --filter, --subdir,
 # --label; kits of before kit 0.5.
+# as root, but for filtered_mount|subdir|unpack
 # limit: 120
 . "$(dirname "$0")/lib.sh"
 

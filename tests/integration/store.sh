@@ -1,6 +1,7 @@
 #!/bin/bash
 # kit's local store as a place to read from: which place a reference means, what is said
 # about it, and the verbs that look at the store.
+# as root, but for the_store_first|list|tag_in_the_store
 . "$(dirname "$0")/lib.sh"
 kits=$tests/data/kits
 

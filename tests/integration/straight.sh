@@ -1,6 +1,7 @@
 #!/bin/bash
 # `kitfs pack --push`: straight into a registry. What is asserted is the journal, the kit
 # that is there, and that it is the one a layout gets.
+# as root, but for streams|ctrl_c
 # limit: 120
 . "$(dirname "$0")/lib.sh"
 MIB=$((1 << 20))

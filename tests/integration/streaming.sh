@@ -1,5 +1,6 @@
 #!/bin/bash
 # Layers without random access: streamed once, whoever waits; found in the cache later.
+# as root, but for real_packers|once_for_all_mounts|interrupted|unpack
 # limit: 180
 . "$(dirname "$0")/lib.sh"
 MIB=$((1 << 20))

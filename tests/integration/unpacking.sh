@@ -1,6 +1,7 @@
 #!/bin/bash
 # kitfs unpack: what it leaves, what is in the way, what cuts it off. (That it leaves what
 # kit unpack leaves: trees.sh.)
+# as root, but for in_the_way|links_.*|wrong_kinds|modes|folder_modes|killed|ctrl_c|left_files_.*|two_at_once|from_the_cache|without_cache_folder
 # limit: 120
 . "$(dirname "$0")/lib.sh"
 MIB=$((1 << 20))

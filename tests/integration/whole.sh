@@ -1,5 +1,6 @@
 #!/bin/bash
 # Layers without a table of contents, checked as a whole: --verify.
+# as root, but for read_to_the_end|full|require_toc
 # limit: 120
 . "$(dirname "$0")/lib.sh"
 MIB=$((1 << 20))
