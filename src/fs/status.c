@@ -180,20 +180,23 @@ char *kf_status_json(struct kf_view *view, struct kf_err *err)
     bool failed = kf_trouble_last(&view->trouble, &last);
     json_t *flights = json_array();
     char since[32], digest[KF_DIGEST_TEXT_SIZE], state[STATE_SIZE];
+    const struct kf_err *outage = kf_kit_outage(view->kit);
     char *text, *lines = NULL;
 
     format_time(view->since_s, since);
     describe_state(view, failed ? &last : NULL, state);
     kf_fetch_in_flight(kf_kit_fetch(view->kit), add_flight, flights);
     kf_auto(auto_json) json_t *status = json_pack(
-        "{s:o, s:s, s:o, s:s, s:o, s:o, s:i, s:i, s:s, s:o, s:o, s:I, s:I, s:I, s:o, s:o,"
+        "{s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:i, s:i, s:s, s:o, s:o, s:I, s:I, s:I, "
+        "s:o, s:o,"
         " s:{s:I, s:i, s:b}}",
         "reference", text_of(kf_kit_name(view->kit)), "digest",
         kf_digest_format(kf_kit_digest(view->kit), digest), "references",
-        references(view->kit), "origin", kf_kit_origin(view->kit), "hosts",
-        hosts(view->kit), "dir", text_of(view->dir), "pid_keeper", (int)view->keeper,
-        "pid_worker", (int)getpid(), "since", since, "state", text_of(state),
-        "last_error", failed ? last_error(&last) : json_null(), "files",
+        references(view->kit), "origin", kf_kit_origin(view->kit), "not_asked",
+        outage ? text_of(outage->message) : json_null(), "hosts", hosts(view->kit), "dir",
+        text_of(view->dir), "pid_keeper", (int)view->keeper, "pid_worker", (int)getpid(),
+        "since", since, "state", text_of(state), "last_error",
+        failed ? last_error(&last) : json_null(), "files",
         (json_int_t)view->tree->file_count, "size_bytes",
         (json_int_t)view->tree->file_bytes, "local_bytes", (json_int_t)local_bytes(view),
         "counters", counters(view->stats), "in_flight", flights, "kernel",

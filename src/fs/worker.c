@@ -193,6 +193,7 @@ static void say_layers(struct worker *worker)
 static void say_opened(struct worker *worker)
 {
     const struct kf_kit *kit = worker->view.kit;
+    const struct kf_err *outage = kf_kit_outage(kit);
     char line[KF_MSG_TEXT_SIZE], name[KF_MSG_TEXT_SIZE - 64];
     struct kf_digest digest;
     const char *other;
@@ -200,6 +201,12 @@ static void say_opened(struct worker *worker)
     kf_words_short_name(kf_kit_name(kit), kf_kit_digest(kit), name, sizeof(name));
     (void)snprintf(line, sizeof(line), "%s from %s", name, kf_kit_origin(kit)); /* cut */
     say(worker, line);
+    if (outage) {
+        (void)snprintf(line, sizeof(line),
+                       "[WARN] Not asked whether it is still that: %s",
+                       outage->message); /* cut is fine */
+        say(worker, line);
+    }
     for (size_t i = 0; (other = kf_kit_other(kit, i, &digest)); i++) {
         kf_words_short_name(other, &digest, name, sizeof(name));
         (void)snprintf(line, sizeof(line), "  refers to %s", name); /* cut is fine */

@@ -174,6 +174,7 @@ static int resolve(const struct walk *walk, struct kf_chain_kit *kit, bool is_fi
     if (kf_resolve(&kit->resolved, &from, err) != 0)
         return -1;
     kit->digest = kit->resolved.digest;
+    kit->outage = kit->resolved.outage;
     return 0;
 }
 

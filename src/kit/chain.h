@@ -48,6 +48,7 @@ struct kf_chain_kit {
     char *name;               /* the reference, canonical */
     struct kf_origin *origin; /* NULL: offline */
     struct kf_digest digest;  /* of the manifest */
+    struct kf_err outage;     /* as in `resolved` */
     struct kf_resolved resolved;
     enum kf_part part;
     char *prefix; /* the folder that its files are below; "" for the root */

@@ -460,6 +460,14 @@ const char *kf_kit_origin(const struct kf_kit *kit)
     return origin ? origin->kind : "the cache";
 }
 
+const struct kf_err *kf_kit_outage(const struct kf_kit *kit)
+{
+    for (size_t i = 0; i < kit->chain.count; i++)
+        if (kit->chain.kits[i].outage.kind != KF_E_NONE)
+            return &kit->chain.kits[i].outage;
+    return NULL;
+}
+
 bool kf_kit_host(const struct kf_kit *kit, size_t index, struct kf_origin_host *ret)
 {
     struct kf_origin *origin = asked_for(kit)->origin;

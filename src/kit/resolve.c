@@ -44,98 +44,138 @@ static void save(struct kf_store *store, enum kf_small kind, const struct kf_dig
         kf_log(KF_LOG_WARN, "kit", "event=not_saved why=\"%s\"", why.message);
 }
 
-/* The key that a tag's last digest is kept under. */
-static int tag_key(const struct kf_ref *ref, struct kf_digest *ret, struct kf_err *err)
+/* The key of what the registry named last when asked for `which`, a tag or a digest. */
+static int name_key(const struct kf_ref *ref, const char *which, struct kf_digest *ret,
+                    struct kf_err *err)
 {
     struct kf_buf text;
     int rc;
 
     kf_buf_init(&text, 4096);
-    rc = kf_buf_printf(&text, err, "%s/%s:%s", ref->registry, ref->repository, ref->tag);
+    rc = kf_buf_printf(&text, err, "%s/%s%c%s", ref->registry, ref->repository,
+                       strchr(which, ':') ? '@' : ':', which);
     if (rc == 0)
         rc = kf_digest_of(ret, text.data, text.length, err);
     kf_buf_fini(&text);
     return rc;
 }
 
-static bool load_tag(struct kf_store *store, const struct kf_digest *key,
-                     struct kf_digest *ret)
+static bool recall(const struct kf_resolve_from *from, const char *which,
+                   struct kf_digest *ret)
 {
+    struct kf_digest key;
     struct kf_buf text;
     struct kf_err why; /* not known: asked for */
     bool found;
 
-    if (!store)
+    if (!from->store || name_key(from->ref, which, &key, &why) != 0)
         return false;
     kf_buf_init(&text, KF_DIGEST_TEXT_SIZE);
-    found = kf_store_load(store, KF_SMALL_TAG, key, &text, &why) == 0 &&
+    found = kf_store_load(from->store, KF_SMALL_TAG, &key, &text, &why) == 0 &&
             kf_digest_parse(ret, (const char *)text.data, text.length, &why) == 0;
     kf_buf_fini(&text);
     return found;
 }
 
+static void remember(const struct kf_resolve_from *from, const char *which,
+                     const struct kf_digest *named)
+{
+    char text[KF_DIGEST_TEXT_SIZE];
+    struct kf_digest key, before;
+
+    if (from->origin->is_local ||
+        (recall(from, which, &before) && kf_digest_equal(&before, named)) ||
+        name_key(from->ref, which, &key, NULL) != 0)
+        return;
+    (void)kf_digest_format(named, text);
+    save(from->store, KF_SMALL_TAG, &key, text, strlen(text));
+}
+
 /* ---- the manifest ---- */
 
-/* Manifest or index by tag or digest; `known` is the digest that it has as far as we
- * know, or NULL. */
+/* Nobody said no, and the registry did name `known` under this name before. */
+static bool can_do_without(const struct kf_resolve_from *from, const char *which,
+                           const struct kf_digest *known, const struct kf_err *why)
+{
+    struct kf_digest named;
+
+    return (why->kind == KF_E_UNREACHABLE || why->kind == KF_E_TIMEOUT) &&
+           recall(from, which, &named) && kf_digest_equal(&named, known);
+}
+
+static void note_outage(struct kf_resolved *resolved, const struct kf_digest *known,
+                        const struct kf_err *why)
+{
+    char text[KF_DIGEST_TEXT_SIZE];
+
+    kf_log(KF_LOG_WARN, "kit", "event=not_asked using=%s why=\"%s\"",
+           kf_digest_format(known, text), why->message);
+    resolved->outage = *why;
+    resolved->digest = *known;
+}
+
+/* Manifest or index by tag or digest into `ret`, its digest and an outage into
+ * `resolved`; `known` is the digest that it has as far as we know, or NULL. */
 static int get_manifest(const struct kf_resolve_from *from, const char *which,
                         const struct kf_digest *known, struct kf_buf *ret,
-                        struct kf_digest *ret_digest, struct kf_err *err)
+                        struct kf_resolved *resolved, struct kf_err *err)
 {
     bool cached = known && load_blob(from->store, known, ret) == 0;
     enum kf_manifest_kind kind;
     struct kf_buf fresh;
+    struct kf_err why = {0};
     int rc;
 
     if (!from->origin && !cached)
         return kf_fail(err, KF_E_NOTFOUND,
                        "manifest '%s' is not in the cache, and this is offline", which);
-    if (!from->origin) {
-        *ret_digest = *known;
+    if (!from->origin ||
+        (cached && can_do_without(from, which, known, &resolved->outage))) {
+        resolved->digest = *known;
         return 0;
     }
     kf_buf_init(&fresh, KF_MANIFEST_LIMIT);
     rc = kf_origin_manifest(from->origin, which, cached ? known : NULL, &fresh,
-                            ret_digest, err);
-    if (rc == 0 && kf_manifest_kind(fresh.data, fresh.length, &kind, err) != 0)
+                            &resolved->digest, &why);
+    if (rc == 0 && kf_manifest_kind(fresh.data, fresh.length, &kind, &why) != 0)
         rc = -1; /* nothing is kept of what is no manifest */
+    if (rc >= 0)
+        remember(from, which, &resolved->digest);
     if (rc == 0) {
-        save(from->store, KF_SMALL_BLOB, ret_digest, fresh.data, fresh.length);
+        save(from->store, KF_SMALL_BLOB, &resolved->digest, fresh.data, fresh.length);
         kf_buf_fini(ret);
         *ret = fresh;
         return 0;
     }
     kf_buf_fini(&fresh);
+    if (rc < 0 && cached && can_do_without(from, which, known, &why)) {
+        note_outage(resolved, known, &why);
+        return 0;
+    }
+    if (rc < 0 && err)
+        *err = why;
     return rc < 0 ? -1 : 0;
 }
 
 /* What the reference names: by digest, or by tag with the digest remembered for it. */
 static int get_first(const struct kf_resolve_from *from, struct kf_buf *ret,
-                     struct kf_digest *ret_digest, struct kf_err *err)
+                     struct kf_resolved *resolved, struct kf_err *err)
 {
     const struct kf_ref *ref = from->ref;
     char text[KF_DIGEST_TEXT_SIZE];
-    struct kf_digest key, known;
+    struct kf_digest known;
     bool is_known;
 
     if (ref->has_digest)
         return get_manifest(from, kf_digest_format(&ref->digest, text), &ref->digest, ret,
-                            ret_digest, err);
+                            resolved, err);
     /* A layout of one manifest needs no tag; its tags are read as quickly as ours. */
     if (from->origin && from->origin->is_local)
-        return get_manifest(from, ref->tag ? ref->tag : "", NULL, ret, ret_digest, err);
+        return get_manifest(from, ref->tag ? ref->tag : "", NULL, ret, resolved, err);
     if (!ref->tag)
         return kf_fail(err, KF_E_ARG, "the reference has neither tag nor digest");
-    if (tag_key(ref, &key, err) != 0)
-        return -1;
-    is_known = load_tag(from->store, &key, &known);
-    if (get_manifest(from, ref->tag, is_known ? &known : NULL, ret, ret_digest, err) != 0)
-        return -1;
-    if (!is_known || !kf_digest_equal(&known, ret_digest)) {
-        (void)kf_digest_format(ret_digest, text);
-        save(from->store, KF_SMALL_TAG, &key, text, strlen(text));
-    }
-    return 0;
+    is_known = recall(from, ref->tag, &known);
+    return get_manifest(from, ref->tag, is_known ? &known : NULL, ret, resolved, err);
 }
 
 static int choose_from(const struct kf_buf *bytes, const struct kf_strings *labels,
@@ -153,9 +193,9 @@ static int choose_from(const struct kf_buf *bytes, const struct kf_strings *labe
 
 /* Bytes and digest of the manifest, through indexes. */
 static int find_manifest(const struct kf_resolve_from *from, struct kf_buf *bytes,
-                         struct kf_digest *ret_digest, struct kf_err *err)
+                         struct kf_resolved *resolved, struct kf_err *err)
 {
-    if (get_first(from, bytes, ret_digest, err) != 0)
+    if (get_first(from, bytes, resolved, err) != 0)
         return -1;
     for (unsigned depth = 0;; depth++) {
         enum kf_manifest_kind kind;
@@ -175,7 +215,7 @@ static int find_manifest(const struct kf_resolve_from *from, struct kf_buf *byte
         if (choose_from(bytes, from->labels, &next, err) != 0)
             return -1;
         kf_buf_clear(bytes);
-        if (get_manifest(from, kf_digest_format(&next, text), &next, bytes, ret_digest,
+        if (get_manifest(from, kf_digest_format(&next, text), &next, bytes, resolved,
                          err) != 0)
             return -1;
     }
@@ -284,7 +324,7 @@ static int resolve(struct kf_resolved *ret, const struct kf_resolve_from *from,
     char text[KF_NAME_TEXT_SIZE];
     const char *created;
 
-    if (find_manifest(from, bytes, &ret->digest, err) != 0 ||
+    if (find_manifest(from, bytes, ret, err) != 0 ||
         kf_manifest_parse(manifest, bytes->data, bytes->length, err) != 0)
         return -1;
     ret->family = family_of(manifest);

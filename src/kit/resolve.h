@@ -2,7 +2,8 @@
  * From a reference to the manifest and the Kitfile of one kit, asking the origin only for
  * what the cache does not hold. What the cache holds counts only after the origin has
  * named its digest: the cache must not give away what the registry would not. Without an
- * origin (offline) the cache alone answers.
+ * origin (offline) the cache alone answers, and so it does where the origin cannot be
+ * reached: with what the reference named when it was last asked. A refusal is not that.
  */
 #ifndef KF_KIT_RESOLVE_H
 #define KF_KIT_RESOLVE_H
@@ -11,11 +12,11 @@
 #include <stdint.h>
 
 #include "base/digest.h"
+#include "base/err.h"
 #include "kitfile/kitfile.h"
 #include "oci/manifest.h"
 #include "oci/media.h"
 
-struct kf_err;
 struct kf_origin;
 struct kf_ref;
 struct kf_store;
@@ -35,6 +36,7 @@ struct kf_resolve_from {
 
 struct kf_resolved {
     struct kf_digest digest; /* of the manifest */
+    struct kf_err outage;    /* why the origin was not asked; KF_E_NONE: it was */
     struct kf_manifest manifest;
     enum kf_family family; /* a ModelKit or a ModelPack */
     bool has_kitfile;      /* a ModelPack may have none */

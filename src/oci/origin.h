@@ -86,6 +86,7 @@ void kf_origin_close(struct kf_origin *origin); /* NULL is fine; sources may out
 /* Fetches a manifest or index by tag or digest and checks its digest: the one asked for,
  * or for a tag the one that the registry named. Returns 0 with bytes and digest, or 1
  * when `known` (may be NULL) is what the origin has: nothing but the digest is returned
+ * then. Who knows something can do without: a registry that cannot be reached has 10 s
  * then. An unknown tag is KF_E_NOTFOUND. */
 int kf_origin_manifest(struct kf_origin *origin, const char *tag_or_digest,
                        const struct kf_digest *known, struct kf_buf *ret_bytes,

@@ -25,6 +25,9 @@
     KF_MEDIA_OCI_INDEX ", " KF_MEDIA_OCI_MANIFEST ", " KF_MEDIA_DOCKER_LIST \
                        ", " KF_MEDIA_DOCKER_MANIFEST
 
+/* For a manifest that the caller has already. */
+#define KNOWN_NS (10 * KF_NS_PER_S)
+
 struct kf_registry *kf_registry_ref(struct kf_registry *registry)
 {
     (void)__atomic_add_fetch(&registry->refs, 1, __ATOMIC_RELAXED); /* caller holds one */
@@ -192,6 +195,8 @@ static int registry_manifest(struct kf_origin *origin, const char *tag_or_digest
     if (known)
         (void)snprintf(etag, sizeof(etag), "\"%s\"", kf_digest_format(known, text));
     wish.etag = known ? etag : NULL;
+    if (known && wish.deadline_ns > kf_deadline_ns(KNOWN_NS))
+        wish.deadline_ns = kf_deadline_ns(KNOWN_NS);
     rc = get_manifest(registry, &wish, &body, &digest, err);
     if (rc < 0)
         return -1;
