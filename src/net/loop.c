@@ -94,6 +94,7 @@ static const struct {
     {CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES},
     {CURLOPT_TCP_KEEPALIVE, 1},
     {CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_S},
+    {CURLOPT_CA_CACHE_TIMEOUT, 0}, /* the file of authorities may be replaced */
 };
 
 /* A text that curl copies; false: no memory. A missing one is left at curl's default. */
@@ -108,19 +109,25 @@ static bool set_client(CURL *easy, const struct kf_http_tls *tls)
            set_option(easy, CURLOPT_SSLKEY, tls->client_key);
 }
 
+/* Whoever names authorities means these alone; curl would add the system's folder. */
+static bool set_ca(CURL *easy, const struct kf_http_tls *tls)
+{
+    struct curl_blob pem = {.data = (void *)(uintptr_t)tls->ca_pem, /* copied */
+                            .len = tls->ca_pem_length,
+                            .flags = CURL_BLOB_COPY};
+
+    if (!tls->ca_pem && !tls->ca_file)
+        return true;
+    (void)curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    return tls->ca_pem ? curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &pem) == CURLE_OK
+                       : set_option(easy, CURLOPT_CAINFO, tls->ca_file);
+}
+
 static bool set_tls(CURL *easy, const struct kf_http_tls *tls)
 {
     (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls->no_verify ? 0L : 1L);
     (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls->no_verify ? 0L : 2L);
-    if (tls->ca_pem) {
-        struct curl_blob pem = {.data = (void *)(uintptr_t)tls->ca_pem, /* copied */
-                                .len = tls->ca_pem_length,
-                                .flags = CURL_BLOB_COPY};
-
-        return curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &pem) == CURLE_OK &&
-               set_client(easy, tls);
-    }
-    return set_option(easy, CURLOPT_CAINFO, tls->ca_file) && set_client(easy, tls);
+    return set_ca(easy, tls) && set_client(easy, tls);
 }
 
 static int64_t connect_ns(const struct kf_loop *loop, const struct kf_exchange *exchange)

@@ -114,6 +114,23 @@ case_unknown_authority() {
     kit ls --tls-cert "$TMP/tls/ca.pem" "$KIT" >"$TMP/listed"
 }
 
+# In a namespace of its own the registry's authority is one of the system's.
+case_tls_cert_replaces_the_system_s() {
+    serve_kit 1M --tls "$TMP/tls"
+    mkdir "$TMP/system"
+    cp "$TMP/tls/ca.pem" "$TMP/system/ca.pem"
+    openssl rehash "$TMP/system"
+    cp "$TMP/tls/ca.pem" "$TMP/system/ca-certificates.crt"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes \
+        -subj /CN=other -keyout "$TMP/other.key" -out "$TMP/other.pem" 2>/dev/null
+    trusting() {
+        unshare -m sh -c 'mount --bind "$0" /etc/ssl/certs && exec "$@"' "$TMP/system" \
+            timeout -s KILL 50 "$KITFS" "$@"
+    }
+    trusting ls "$KIT" >"$TMP/listed" || fail "the system's authority is not trusted"
+    refused 'certificate' trusting ls --tls-cert "$TMP/other.pem" "$KIT"
+}
+
 # Not even when there is nothing but HTTP.
 case_tls_on_a_plain_port() {
     serve_kit 1M
