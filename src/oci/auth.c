@@ -403,6 +403,9 @@ bool kf_auth_again(struct kf_auth_use *use, const struct kf_exchange *exchange)
     if (value && kf_challenge_parse(&challenge, value, NULL) != 0)
         return false; /* no memory; then it counts as refused */
     (void)pthread_mutex_lock(&auth->lock);
+    /* RFC 9110 wants a challenge; who sends none can only mean a password. */
+    if (!value && exchange->status == 401 && auth->challenge.scheme == KF_CHALLENGE_NONE)
+        challenge.scheme = KF_CHALLENGE_BASIC;
     if (is_refusal(exchange, &challenge)) {
         again = refused_locked(use, &challenge, exchange->status);
     } else {

@@ -315,6 +315,18 @@ Test(auth, a_refusal_that_names_no_way)
     auth_expect_requests(1, 0);
 }
 
+Test(auth, a_password_where_no_way_is_named)
+{
+    auth_is.challenge[0] = '\0';
+    (void)snprintf(auth_is.takes, sizeof(auth_is.takes), "Basic Y2k6cHc=");
+    auth_known.username = "ci";
+    auth_known.password = "pw";
+    auth_open(&auth_creds);
+    auth_expect_read();
+    auth_expect_read();
+    auth_expect_requests(3, 0);
+}
+
 /* ---- the token service is not well ---- */
 
 Test(auth, garbage_from_the_service)

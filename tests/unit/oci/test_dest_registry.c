@@ -82,14 +82,14 @@ Test(dest_registry, what_counts_as_not_there)
 
 Test(dest_registry, a_refusal_is_none_of_both)
 {
+    cr_expect_eq(has(403, "Content-Length: 0\r\n"), -1);
+    cr_expect_not_null(strstr(err.message, "check that you may write"), "%s",
+                       err.message);
     cr_expect_eq(has(401, "Content-Length: 0\r\n"), -1);
     cr_expect_eq(err.kind, KF_E_REFUSED);
     cr_expect_not_null(
         strstr(err.message, "answers 401: it wants a login. Run: kitfs login 127"), "%s",
         err.message);
-    cr_expect_eq(has(403, "Content-Length: 0\r\n"), -1);
-    cr_expect_not_null(strstr(err.message, "check that you may write"), "%s",
-                       err.message);
 }
 
 /* A registry that looked, and sends us to content that is signed for GET. */

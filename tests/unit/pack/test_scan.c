@@ -286,7 +286,7 @@ Test(scan, names_that_kit_would_lose_are_errors)
 
 Test(scan, long_names)
 {
-    char name[600] = "a/", yaml[64] = "code: [{path: a}]", wanted[600];
+    char name[2 + 255 + 1] = "a/", yaml[64] = "code: [{path: a}]", wanted[600];
 
     memset(name + 2, 'n', 255);
     make_file(name, "x", 0644);
