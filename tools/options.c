@@ -51,8 +51,8 @@ const struct kf_option kf_option_table[] = {
     {"prefetch", 0, KF_OPT_TEXT, "WHAT", FIELD(prefetch), KF_V_MOUNT, "auto", "none|auto",
      "what is fetched unasked: auto also checks archives against their tables of "
      "contents"},
-    {"connections", 0, KF_OPT_COUNT, "N", FIELD(connections), OPENING, "8", NULL,
-     "requests to a registry at the same time"},
+    {"connections", 0, KF_OPT_COUNT, "N", FIELD(connections), OPENING | KF_V_DOCTOR, "8",
+     NULL, "requests to a registry at the same time"},
     {"read-timeout", 0, KF_OPT_DURATION, "TIME", FIELD(read_timeout_ns), ASKING, "5m",
      NULL, "how long a read waits for a registry that gives nothing, as 30s or 5m"},
     {"readahead", 0, KF_OPT_SIZE, "SIZE", FIELD(readahead_bytes), KF_V_MOUNT, "1M", NULL,

@@ -15,9 +15,9 @@
 static const struct {
     const char *name;
     size_t limit;
-    bool list;
+    enum kf_http_rule rule;
 } field_rules[] = {
-#define FIELD_RULE(id, text, most, is_list) [KF_HTTP_##id] = {text, most, is_list},
+#define FIELD_RULE(id, text, most, rule) [KF_HTTP_##id] = {text, most, rule},
     KF_HTTP_FIELDS(FIELD_RULE)
 #undef FIELD_RULE
 };
@@ -83,7 +83,10 @@ static bool keep_field(struct kf_exchange *exchange, enum kf_http_field field,
     size_t old_length = strlen(old);
     char *text;
 
-    if (*slot && !field_rules[field].list) {
+    if (field_rules[field].rule == KF_HTTP_NOTE &&
+        (*slot || length > field_rules[field].limit || memchr(value, '\0', length)))
+        return true;
+    if (*slot && field_rules[field].rule == KF_HTTP_ONCE) {
         if (old_length == length && memcmp(old, value, length) == 0)
             return true;
         return refuse(exchange, "header '%s' comes twice", field_rules[field].name);

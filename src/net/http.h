@@ -36,23 +36,37 @@
 #define KF_HTTP_TEXT_SIZE 160
 #define KF_HTTP_LATER SIZE_MAX /* of `read` */
 
-/* The header fields that are kept: name, most bytes, and whether several lines are one
- * list (joined by ", "); of the others a second line with another value is KF_HTTP_BAD.
- */
-#define KF_HTTP_FIELDS(X)                                \
-    X(CONTENT_RANGE, "content-range", 128, false)        \
-    X(CONTENT_LENGTH, "content-length", 32, false)       \
-    X(CONTENT_TYPE, "content-type", 256, false)          \
-    X(CONTENT_ENCODING, "content-encoding", 128, true)   \
-    X(TRANSFER_ENCODING, "transfer-encoding", 128, true) \
-    X(DIGEST, "docker-content-digest", 256, false)       \
-    X(LOCATION, "location", 16384, false)                \
-    X(LINK, "link", 8192, true)                          \
-    X(ETAG, "etag", 256, false)                          \
-    X(WWW_AUTHENTICATE, "www-authenticate", 16384, true)
+/* What several lines of a field are, or one that is too long. */
+enum kf_http_rule {
+    KF_HTTP_ONCE, /* one value: another one, or a longer one, is KF_HTTP_BAD */
+    KF_HTTP_LIST, /* joined by ", "; too long is KF_HTTP_BAD */
+    KF_HTTP_NOTE, /* for people alone: the first counts, and none that is too long */
+};
+
+/* The header fields that are kept: name, most bytes, and their rule. */
+#define KF_HTTP_FIELDS(X)                                          \
+    X(CONTENT_RANGE, "content-range", 128, KF_HTTP_ONCE)           \
+    X(CONTENT_LENGTH, "content-length", 32, KF_HTTP_ONCE)          \
+    X(CONTENT_TYPE, "content-type", 256, KF_HTTP_ONCE)             \
+    X(CONTENT_ENCODING, "content-encoding", 128, KF_HTTP_LIST)     \
+    X(TRANSFER_ENCODING, "transfer-encoding", 128, KF_HTTP_LIST)   \
+    X(DIGEST, "docker-content-digest", 256, KF_HTTP_ONCE)          \
+    X(LOCATION, "location", 16384, KF_HTTP_ONCE)                   \
+    X(LINK, "link", 8192, KF_HTTP_LIST)                            \
+    X(ETAG, "etag", 256, KF_HTTP_ONCE)                             \
+    X(WWW_AUTHENTICATE, "www-authenticate", 16384, KF_HTTP_LIST)   \
+    X(RATE, "ratelimit", 64, KF_HTTP_NOTE)                         \
+    X(RATE_POLICY, "ratelimit-policy", 64, KF_HTTP_NOTE)           \
+    X(RATE_LIMIT, "ratelimit-limit", 64, KF_HTTP_NOTE)             \
+    X(RATE_REMAINING, "ratelimit-remaining", 64, KF_HTTP_NOTE)     \
+    X(RATE_RESET, "ratelimit-reset", 64, KF_HTTP_NOTE)             \
+    X(X_RATE_LIMIT, "x-ratelimit-limit", 64, KF_HTTP_NOTE)         \
+    X(X_RATE_REMAINING, "x-ratelimit-remaining", 64, KF_HTTP_NOTE) \
+    X(X_RATE_RESET, "x-ratelimit-reset", 64, KF_HTTP_NOTE)         \
+    X(DOCKER_RATE_SOURCE, "docker-ratelimit-source", 64, KF_HTTP_NOTE)
 
 enum kf_http_field {
-#define KF_HTTP_FIELD_ENUM(id, name, limit, list) KF_HTTP_##id,
+#define KF_HTTP_FIELD_ENUM(id, name, limit, rule) KF_HTTP_##id,
     KF_HTTP_FIELDS(KF_HTTP_FIELD_ENUM)
 #undef KF_HTTP_FIELD_ENUM
         KF_HTTP_FIELD_COUNT

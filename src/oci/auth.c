@@ -42,7 +42,9 @@ struct kf_auth {
     struct kf_grant_failure failure; /* of the last one, or a refusal; or clear */
     int64_t failed_until_ns;         /* while a lasting one is remembered */
     bool drop_refresh;               /* before the next fetch */
-    char who[KF_GRANT_WHO_SIZE];     /* of the last one */
+    char who[KF_GRANT_WHO_SIZE];     /* of the last one, as are the next two */
+    char user[KF_GRANT_USER_SIZE];
+    char from[KF_GRANT_FROM_SIZE];
     struct kf_grant grant;
 };
 
@@ -79,6 +81,8 @@ static void take_grant_locked(struct kf_auth *auth)
 
     auth->fetching = false;
     memcpy(auth->who, grant->who, sizeof(auth->who));
+    memcpy(auth->user, grant->user, sizeof(auth->user));
+    memcpy(auth->from, grant->from, sizeof(auth->from));
     if (!grant->line) {
         auth->failures++;
         fail_locked(auth, &grant->failure);
@@ -433,6 +437,24 @@ void kf_auth_use_fini(struct kf_auth_use *use)
 {
     kf_wipe_text(use->line);
     *use = (struct kf_auth_use){0};
+}
+
+/* ---- what people want to know ------------------------------------------------------ */
+
+void kf_auth_look(struct kf_auth *auth, struct kf_auth_state *ret)
+{
+    kf_auto(kf_free) char *origin = NULL;
+
+    *ret = (struct kf_auth_state){0};
+    (void)pthread_mutex_lock(&auth->lock);
+    ret->asks = auth->challenge.scheme;
+    ret->granted = auth->held.line != NULL;
+    (void)snprintf(ret->user, sizeof(ret->user), "%s", auth->user); /* cut is fine */
+    (void)snprintf(ret->from, sizeof(ret->from), "%s", auth->from);
+    if (auth->challenge.realm && kf_url_origin(&origin, auth->challenge.realm, NULL) == 0)
+        (void)snprintf(ret->tokens_by, sizeof(ret->tokens_by), "%s",
+                       kf_url_origin_host(origin)); /* cut is fine */
+    (void)pthread_mutex_unlock(&auth->lock);
 }
 
 /* ---- the state as a whole ---------------------------------------------------------- */

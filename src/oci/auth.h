@@ -26,6 +26,7 @@
 
 #include "base/err.h"
 #include "net/http.h"
+#include "oci/challenge.h"
 
 struct kf_auth;
 struct kf_creds;
@@ -50,6 +51,16 @@ int kf_auth_want_push(struct kf_auth *auth, struct kf_err *err);
  * look-up of credentials. */
 void kf_auth_stop(struct kf_auth *auth);
 void kf_auth_free(struct kf_auth *auth);
+
+/* What is known of logging in there, for people; never a secret. */
+struct kf_auth_state {
+    enum kf_challenge_scheme asks; /* NONE: for nothing, so far */
+    bool granted;                  /* there is something to send */
+    char tokens_by[256];           /* host[:port] of the token service; "": none */
+    char user[81];                 /* "": none, or a token's */
+    char from[256];                /* where credentials came from; "": there are none */
+};
+void kf_auth_look(struct kf_auth *auth, struct kf_auth_state *ret);
 
 /* Of one request; zeroed at first. One thread, but that it is the network thread's from
  * submit until the exchange ends. */

@@ -75,6 +75,8 @@ static int after(struct kf_call *call, unsigned *failures, struct kf_err *err)
     struct kf_retry_case failure;
 
     exchange->not_before_ns = 0;
+    if (call->registry->answered)
+        call->registry->answered(call->registry->answered_arg, call);
     if (kf_auth_again(&call->auth, exchange))
         return 1;
     if (exchange->end == KF_HTTP_COMPLETE ||

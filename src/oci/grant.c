@@ -269,6 +269,9 @@ static void name_who(struct kf_grant *grant)
     const char *from = cred->from ? cred->from : "";
 
     grant->who[0] = '\0';
+    (void)snprintf(grant->user, sizeof(grant->user), "%s",
+                   cred->username ? cred->username : ""); /* cut is fine */
+    (void)snprintf(grant->from, sizeof(grant->from), "%s", from);
     if (cred->username)
         (void)snprintf(grant->who, sizeof(grant->who), " for \"%.80s\" (from %s)",
                        cred->username, from); /* cut is fine */

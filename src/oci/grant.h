@@ -29,6 +29,8 @@
 struct kf_loop;
 
 #define KF_GRANT_WHO_SIZE 256
+#define KF_GRANT_USER_SIZE 81
+#define KF_GRANT_FROM_SIZE 256
 #define KF_GRANT_TIMEOUT_NS INT64_C(30000000000) /* of one question */
 
 /* How a run failed, as an exchange would have. */
@@ -60,6 +62,7 @@ struct kf_grant {
     char *line;                  /* a value of Authorization; the owner takes it */
     int64_t lifetime_ns;         /* KF_NO_DEADLINE: for ever */
     char who[KF_GRANT_WHO_SIZE]; /* " for \"ci\" (from /root/...)", or "" */
+    char user[KF_GRANT_USER_SIZE], from[KF_GRANT_FROM_SIZE]; /* of them; "": none */
 
     /* Private. */
     struct kf_beside beside;

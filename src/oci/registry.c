@@ -342,6 +342,13 @@ static const struct kf_origin_ops registry_ops = {
     .host = kf_registry_host,
 };
 
+struct kf_registry *kf_registry_of(struct kf_origin *origin)
+{
+    return origin->ops == &registry_ops
+               ? kf_container_of(origin, struct kf_registry, origin)
+               : NULL;
+}
+
 static int start_loop(struct kf_registry *registry, struct kf_err *err)
 {
     const struct kf_net_opts *net = &registry->opts.net;

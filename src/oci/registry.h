@@ -9,6 +9,7 @@
 #include "oci/origin.h"
 #include "oci/route.h"
 
+struct kf_call;
 struct kf_err;
 struct kf_exchange;
 struct kf_loop;
@@ -32,7 +33,15 @@ struct kf_registry {
      * nobody. Set before the first request. */
     bool (*stopped)(void *arg);
     void *stopped_arg;
+    /* Is shown each answer to a call, redirections and refusals among them, before
+     * anything follows from it; on the caller's thread. NULL: nobody. Set before the
+     * first request. */
+    void (*answered)(void *arg, const struct kf_call *call);
+    void *answered_arg;
 };
+
+/* NULL: the origin is none. Borrowed. */
+struct kf_registry *kf_registry_of(struct kf_origin *origin);
 
 struct kf_registry *kf_registry_ref(struct kf_registry *registry);
 void kf_registry_unref(struct kf_registry *registry); /* not on the network thread */

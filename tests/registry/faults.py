@@ -226,8 +226,9 @@ def garbage(_request, reply):
 
 
 @action
-def redirect(request, reply, to="other", code=307, ttl=60, host=None):
-    """`to`: relative (same host), other (a signed URL on the second port), or a URL."""
+def redirect(request, reply, to="other", code=307, ttl=60, host=None, query=""):
+    """`to`: relative (same host), other (a signed URL on the second port, with more in its
+    query), or a URL."""
     target = request.target
     if to == "relative":
         location = target + ("&" if "?" in target else "?") + "redirected=1"
@@ -236,7 +237,7 @@ def redirect(request, reply, to="other", code=307, ttl=60, host=None):
     elif to == "other":
         if request.server != "main":
             return
-        location = request.app.sign(target, ttl, host)
+        location = request.app.sign(target, ttl, host) + (f"&{query}" if query else "")
     else:
         location = to
     error(reply, code, "", Location=location)

@@ -99,8 +99,10 @@ Test(loop_answer, fields_at_their_limits_and_one_above)
     static const struct {
         const char *name;
         size_t limit;
+        enum kf_http_end above;
     } fields[] = {
-#define FIELD_LIMIT(id, text, most, is_list) {text, most},
+#define FIELD_LIMIT(id, text, most, rule) \
+    {text, most, (rule) == KF_HTTP_NOTE ? KF_HTTP_STATUS : KF_HTTP_BAD},
         KF_HTTP_FIELDS(FIELD_LIMIT)
 #undef FIELD_LIMIT
     };
@@ -110,7 +112,7 @@ Test(loop_answer, fields_at_their_limits_and_one_above)
         kf_auto(kf_free) char *above = head_with(fields[i].name, fields[i].limit + 1);
 
         cr_expect_eq(with_head(at), KF_HTTP_STATUS, "%s", fields[i].name);
-        cr_expect_eq(with_head(above), KF_HTTP_BAD, "%s", fields[i].name);
+        cr_expect_eq(with_head(above), fields[i].above, "%s", fields[i].name);
     }
 }
 
@@ -148,6 +150,23 @@ Test(loop_answer, a_field_that_comes_twice_alike)
                      "Content-Range: bytes 0-49/4096\r\n"
                      "content-range:\t bytes 0-49/4096 \t\r\n\r\n");
     run_expect_range(&run, 0, 50);
+    run_fini(&run);
+}
+
+/* What is for people alone spoils no answer. */
+Test(loop_answer, notes_that_come_twice_or_are_too_long)
+{
+    struct run run;
+
+    kf_http_peer_say(run_peer, run_resource, 50, KF_HTTP_THEN_KEEP,
+                     "HTTP/1.1 206 P\r\nContent-Length: 50\r\n"
+                     "Content-Range: bytes 0-49/4096\r\n"
+                     "RateLimit-Limit: 100;w=21600\r\nratelimit-limit: 200\r\n"
+                     "RateLimit-Reset: %0100d\r\n\r\n",
+                     1);
+    run_expect_range(&run, 0, 50);
+    cr_expect_str_eq(run.exchange.fields[KF_HTTP_RATE_LIMIT], "100;w=21600");
+    cr_expect_null(run.exchange.fields[KF_HTTP_RATE_RESET]);
     run_fini(&run);
 }
 
