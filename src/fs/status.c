@@ -157,21 +157,23 @@ static void describe_state(const struct kf_view *view, const struct kf_trouble_l
 {
     struct kf_err failure;
     enum kf_trust worst = trust(view, &failure);
-    const char *plain = "ok";
+    const struct kf_err *cut_off = kf_kit_cut_off(view->kit);
+    const char *plain = "ok", *why = NULL;
 
-    if (worst == KF_TRUST_FAILED) {
-        (void)snprintf(out, STATE_SIZE, "degraded: %s", failure.message); /* fits */
-        return;
-    }
-    if (last && kf_now_ns() - last->when_ns < RECENT_NS)
-        plain = "degraded: reads fail";
+    if (worst == KF_TRUST_FAILED)
+        why = failure.message;
+    else if (last && kf_now_ns() - last->when_ns < RECENT_NS)
+        why = "reads fail";
     else if (!view->cached)
-        plain = "degraded: no cache";
+        why = "no cache";
+    else if (cut_off)
+        why = cut_off->message;
     else if (worst == KF_TRUST_UNVERIFIED)
         plain = "unverified";
     else if (view->offline)
         plain = "offline";
-    (void)snprintf(out, STATE_SIZE, "%s", plain); /* fits */
+    (void)snprintf(out, STATE_SIZE, "%s%s", why ? "degraded: " : "",
+                   why ? why : plain); /* fits */
 }
 
 char *kf_status_json(struct kf_view *view, struct kf_err *err)

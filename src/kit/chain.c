@@ -347,3 +347,24 @@ void kf_chain_fini(struct kf_chain *chain)
     free(chain->kits);
     *chain = (struct kf_chain){0};
 }
+
+static bool has_answered(struct kf_origin *origin)
+{
+    struct kf_origin_host host;
+
+    for (size_t i = 0; origin && kf_origin_host(origin, i, &host); i++)
+        if (host.answers > 0)
+            return true;
+    return false;
+}
+
+const struct kf_err *kf_chain_outage(const struct kf_chain *chain, bool lasting)
+{
+    for (size_t i = 0; i < chain->count; i++) {
+        const struct kf_chain_kit *one = &chain->kits[i];
+
+        if (one->outage.kind != KF_E_NONE && !(lasting && has_answered(one->origin)))
+            return &one->outage;
+    }
+    return NULL;
+}

@@ -84,4 +84,8 @@ int kf_chain_open(struct kf_chain *ret, const struct kf_ref *first,
 void kf_chain_forget(struct kf_chain *chain);
 void kf_chain_fini(struct kf_chain *chain); /* zeroed is fine */
 
+/* The first kit's whose origin was not asked; NULL: none. Lasting: and none of whose
+ * hosts has answered since. */
+const struct kf_err *kf_chain_outage(const struct kf_chain *chain, bool lasting);
+
 #endif

@@ -462,10 +462,12 @@ const char *kf_kit_origin(const struct kf_kit *kit)
 
 const struct kf_err *kf_kit_outage(const struct kf_kit *kit)
 {
-    for (size_t i = 0; i < kit->chain.count; i++)
-        if (kit->chain.kits[i].outage.kind != KF_E_NONE)
-            return &kit->chain.kits[i].outage;
-    return NULL;
+    return kf_chain_outage(&kit->chain, false);
+}
+
+const struct kf_err *kf_kit_cut_off(const struct kf_kit *kit)
+{
+    return kf_chain_outage(&kit->chain, true);
 }
 
 bool kf_kit_host(const struct kf_kit *kit, size_t index, struct kf_origin_host *ret)

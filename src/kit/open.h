@@ -75,6 +75,8 @@ kf_kit_origin(const struct kf_kit *kit); /* "the registry", "the layout" ... */
 /* Why the registry was not asked what the references name now: it cannot be reached, and
  * the cache knew what they named before. NULL: it was, or nobody wanted to (offline). */
 const struct kf_err *kf_kit_outage(const struct kf_kit *kit);
+/* The same until a host of what was not asked has answered; it may do so by now. */
+const struct kf_err *kf_kit_cut_off(const struct kf_kit *kit);
 /* The index-th host that is asked for it (oci/origin.h); false behind the last one. */
 bool kf_kit_host(const struct kf_kit *kit, size_t index, struct kf_origin_host *ret);
 /* A kit that it refers to, itself or through another: its reference, borrowed, and

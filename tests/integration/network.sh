@@ -20,7 +20,8 @@ mounts_from_the_cache() { # REF [OPTIONS]
     grep -q '^\[WARN\] Not asked whether it is still that' "$TMP/said" ||
         fail "not said: $(cat "$TMP/said")"
     equal "$(status_of digest)" "$DIGEST" "digest"
-        status_of not_asked | grep -q . || fail "the status does not say it"
+    status_of not_asked | grep -q . || fail "the status does not say it"
+    equal "$(status_of state)" "degraded: $(status_of not_asked)" "state"
 }
 
 case_registry_is_gone() {
@@ -90,6 +91,20 @@ case_registry_is_ill() {
     rule '{"path": "manifests", "action": "status", "code": 503, "count": 0}'
     mounts_from_the_cache "$KIT"
     check_bytes "$MNT/model/w.bin" 1 0 0
+    umount_kit
+}
+
+# The state is that of the registry, which was away, until it has answered.
+case_state_until_it_answers() {
+    serve_kit 64M
+    fill_cache "$MIB"
+    rule '{"path": "manifests", "action": "status", "code": 503, "count": 0}'
+    mounts_from_the_cache "$KIT"
+    check_bytes "$MNT/model/w.bin" 1 0 "$MIB"
+    equal "$(status_of state)" "degraded: $(status_of not_asked)" "state"
+    check_bytes "$MNT/model/w.bin" 1 0 0
+    status_of state | grep -q degraded && fail "degraded: $(status_of state)"
+    status_of not_asked | grep -q . || fail "what was not asked then is forgotten"
     umount_kit
 }
 
