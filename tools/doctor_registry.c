@@ -263,18 +263,13 @@ static bool can_pull(const struct visit *visit, size_t index)
     return (host.can & KF_HOST_PULL) != 0;
 }
 
-static void say_skipped(struct visit *visit, const char *what, const char *why)
+/* One after the other: a mount asks the first that does. Returns the best that one did:
+ * the order of the enum but for none. */
+static enum kf_survey_ranges ask_hosts(struct visit *visit, const struct kf_desc *blob)
 {
-    kf_doctor_say(visit->doctor, "skipped", KF_WARN,
-                  json_pack("{s:s, s:s}", "what", what, "why", why), "not tried, %s: %s",
-                  why, what);
-}
-
-/* One after the other: a mount asks the first that does. */
-static void ask_hosts(struct visit *visit, const struct kf_desc *blob)
-{
+    enum kf_survey_ranges best = KF_SURVEY_UNASKED;
     size_t last = visit->registry->mirror_count;
-    bool readable = false;
+    bool all = false;
 
     while (last > 0 && !can_pull(visit, last))
         last--;
@@ -284,17 +279,44 @@ static void ask_hosts(struct visit *visit, const struct kf_desc *blob)
         if (!can_pull(visit, i))
             continue;
         if (kf_now_ns() >= visit->end_ns) {
-            say_skipped(visit, endpoint_of(visit, i)->host,
-                        "since the others took all the time");
+            kf_doctor_skip(visit->doctor, endpoint_of(visit, i)->host,
+                           "since the others took all the time");
             break;
         }
         ask_range(visit, i, blob, &probe);
-        readable |= kf_survey_can_read(probe.ranges);
-        say_ranges(visit, i, blob, &probe, i == last && !readable ? KF_FAIL : KF_WARN);
+        if (best == KF_SURVEY_UNASKED || probe.ranges < best)
+            best = probe.ranges;
+        say_ranges(visit, i, blob, &probe,
+                   i == last && !kf_survey_can_read(best) ? KF_FAIL : KF_WARN);
+        all = i == last;
         if (visit->hosts[i].hop_count > 0 || kf_survey_can_read(probe.ranges))
             say_redirects(visit, i);
         say_manners(visit, i, probe.status != 0);
     }
+    if (!all && !kf_survey_can_read(best))
+        kf_doctor_say(visit->doctor, "ranges", KF_FAIL, NULL,
+                      "no host could be asked for a layer");
+    return best;
+}
+
+static bool is_limited(const struct visit *visit)
+{
+    for (size_t i = 0; i <= visit->registry->mirror_count; i++)
+        if (visit->hosts[i].limited || kf_survey_is_spent(&visit->hosts[i]))
+            return true;
+    return false;
+}
+
+static void ask_registry(struct visit *visit, const struct kf_desc *blob)
+{
+    enum kf_survey_ranges best = ask_hosts(visit, blob);
+
+    if (is_limited(visit))
+        kf_doctor_skip(visit->doctor, "throughput", "since requests are limited");
+    else if (best != KF_SURVEY_YES && best != KF_SURVEY_AS_200)
+        kf_doctor_skip(visit->doctor, "throughput", "for want of ranges");
+    else
+        kf_doctor_speed(visit->doctor, visit->origin, blob, visit->end_ns);
 }
 
 /* ---- a layout, or a store ---------------------------------------------------------- */
@@ -376,7 +398,8 @@ static void say_no_manifest(struct visit *visit, const struct kf_err *err)
         return;
     for (size_t i = 0; i <= visit->registry->mirror_count; i++)
         say_manners(visit, i, false);
-    say_skipped(visit, "ranges, redirects", "for want of a manifest");
+    kf_doctor_skip(visit->doctor, "ranges, redirects, throughput",
+                   "for want of a manifest");
 }
 
 static const struct kf_desc *largest_of(const struct kf_manifest *manifest)
@@ -415,9 +438,10 @@ static void look_at(struct visit *visit, const struct kf_ref *ref)
                   type[0] ? type : "no media type", (long long)ms);
     largest = largest_of(&manifest);
     if (!largest)
-        say_skipped(visit, "ranges, redirects", "for want of a layer");
+        kf_doctor_skip(visit->doctor, "ranges, redirects, throughput",
+                       "for want of a layer");
     else if (visit->registry)
-        ask_hosts(visit, largest);
+        ask_registry(visit, largest);
     else
         read_range(visit, largest);
     kf_manifest_fini(&manifest);

@@ -57,6 +57,13 @@ void kf_doctor_say(struct kf_doctor *doctor, const char *check, enum kf_verdict 
     json_decref(more);
 }
 
+void kf_doctor_skip(struct kf_doctor *doctor, const char *what, const char *why)
+{
+    kf_doctor_say(doctor, "skipped", KF_WARN,
+                  json_pack("{s:s, s:s}", "what", what, "why", why), "not tried, %s: %s",
+                  why, what);
+}
+
 static bool have_admin(void)
 {
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};

@@ -49,9 +49,11 @@ struct kf_origin_opts {
     int64_t timeout_ns;     /* of one blocking call */
 };
 
+#define KF_ORIGIN_HOST_SIZE 256
+
 /* One of those that are asked, for people: a mirror, or behind them the registry. */
 struct kf_origin_host {
-    char name[256];
+    char name[KF_ORIGIN_HOST_SIZE];
     uint64_t answers;  /* as they should be */
     unsigned failures; /* in a row */
     int64_t rest_ns;   /* it is left alone for so long */

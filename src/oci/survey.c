@@ -14,6 +14,11 @@
 #define S_PER_H INT64_C(3600)
 #define S_PER_DAY INT64_C(86400)
 
+#define LOAD_LEAST (UINT64_C(8) << 20)
+#define LOAD_MOST (UINT64_C(32) << 20)
+#define SMALL_PIECE (UINT64_C(1) << 20)
+#define LARGE_PIECE (UINT64_C(4) << 20)
+
 /* An Expires before this is no time, but a number of something. */
 #define EXPIRES_LEAST INT64_C(1000000000)
 #define NUMBER_LIMIT (INT64_MAX / 16)
@@ -204,6 +209,35 @@ bool kf_survey_can_read(enum kf_survey_ranges ranges)
 {
     return ranges == KF_SURVEY_YES || ranges == KF_SURVEY_AS_200 ||
            ranges == KF_SURVEY_WHOLE;
+}
+
+/* ---- throughput -------------------------------------------------------------------- */
+
+size_t kf_survey_steps(unsigned connections, unsigned ret[KF_SURVEY_STEPS])
+{
+    size_t count = 0;
+
+    for (unsigned next = 1; next <= KF_SURVEY_LANES; next *= 2) {
+        ret[count++] = next < connections ? next : connections;
+        if (next >= connections)
+            break;
+    }
+    return count;
+}
+
+bool kf_survey_load_of(uint64_t size, struct kf_survey_load *ret)
+{
+    if (size < LOAD_LEAST)
+        return false;
+    ret->piece = size < LOAD_MOST ? SMALL_PIECE : LARGE_PIECE;
+    ret->count = (size < LOAD_MOST ? size : LOAD_MOST) / ret->piece;
+    ret->whole = size / ret->piece;
+    return true;
+}
+
+uint64_t kf_survey_piece(const struct kf_survey_load *load, size_t step, uint64_t index)
+{
+    return (step * load->count + index) % load->whole * load->piece;
 }
 
 /* ---- what one host has shown ------------------------------------------------------- */

@@ -48,6 +48,26 @@ const char *kf_survey_ranges_name(enum kf_survey_ranges ranges);
 /* Whether a mount can read through it. */
 bool kf_survey_can_read(enum kf_survey_ranges ranges);
 
+/* ---- throughput ---- */
+
+#define KF_SURVEY_STEPS 4u
+#define KF_SURVEY_LANES 8u
+
+/* How many connections are tried: 1, 2, 4 and 8, none above `connections`, and that
+ * itself where it is less than 8. Returns how many numbers these are. */
+size_t kf_survey_steps(unsigned connections, unsigned ret[KF_SURVEY_STEPS]);
+
+/* What each step reads of a blob: `count` pieces, at most 32 MiB. */
+struct kf_survey_load {
+    uint64_t piece, count; /* bytes of one, and how many in a step */
+    uint64_t whole;        /* pieces that the blob has; more than a step, or as many */
+};
+/* False: the blob is too small (8 MiB). */
+bool kf_survey_load_of(uint64_t size, struct kf_survey_load *ret);
+/* Where a step's piece is. Steps read one after the other, and begin again at the end of
+ * the blob. */
+uint64_t kf_survey_piece(const struct kf_survey_load *load, size_t step, uint64_t index);
+
 /* ---- what one host has shown ---- */
 
 struct kf_survey_hop {

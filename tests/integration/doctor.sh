@@ -2,7 +2,7 @@
 # kitfs doctor REF: what it says of a registry, in words and in JSON, what it asks for that,
 # and what it keeps to itself.
 # as root, but for plain|redirects_to_a_signed_url
-# limit: 90
+# limit: 120
 . "$(dirname "$0")/lib.sh"
 unset REGISTRY_AUTH_FILE DOCKER_CONFIG KITOPS_HOME
 MIB=$((1 << 20))
@@ -57,7 +57,8 @@ case_plain() {
         "^ok    $REG gives ranges \(206\): the first 64.0 KiB in [0-9]+ ms$" \
         "^ok    $REG gives blobs itself, without redirecting$" \
         "^ok    $REG asks for no login$" \
-        "^ok    $REG says nothing of limits to requests$"
+        "^ok    $REG says nothing of limits to requests$" \
+        "^ok    $REG: 1 connection [0-9.]+, 2 connections [0-9.]+, 4 connections [0-9.]+, 8 connections [0-9.]+ MB/s$"
     json manifest '[.digest, .media_type]' \
         "[\"$(cat "$TMP/manifest-digest")\",\"application/vnd.oci.image.manifest.v1+json\"]"
     json ranges '[.host, .answer, .status, .bytes]' "[\"$REG\",\"206\",206,65536]"
@@ -91,7 +92,8 @@ case_docker_registry() {
     serve_closed
     doctor 0 "$CLOSED/a/kit:v1"
     says "^ok    $CLOSED gives ranges \(206\)" "^ok    $CLOSED asks for no login$" \
-        "^ok    $CLOSED gives blobs itself"
+        "^ok    $CLOSED gives blobs itself" \
+        '^warn  not tried, for want of a layer of 8 MiB: throughput$'
 }
 
 case_passwords() {
@@ -178,6 +180,7 @@ case_without_ranges() {
     rule '{"path": "blobs", "action": "full200", "count": 0}'
     doctor 0 "$KIT"
     says "^warn  $REG sends the whole blob where a range is asked for"
+    says '^warn  not tried, for want of ranges: throughput$'
     json ranges '[.answer, .status]' '["whole",200]'
     at_most "$(sent path=blobs)" $((16 * MIB)) "bytes that left for two probes"
 }
@@ -201,7 +204,8 @@ case_too_many_requests() {
     rule '{"path": "blobs", "action": "status", "code": 429, "retry_after": 900, "count": 0}'
     doctor 1 "$KIT"
     says "^fail  $REG gives no range of a layer: .*429" \
-        "^warn  $REG answers 429, too many requests, again in 15 min$"
+        "^warn  $REG answers 429, too many requests, again in 15 min$" \
+        '^warn  not tried, since requests are limited: throughput$'
     json rate_limits '[.limited, .retry_after_s]' '[true,900]'
     equal "$(requests path=blobs)" 2 "requests for blobs"
     control clear
@@ -210,7 +214,7 @@ case_too_many_requests() {
     doctor 1 "$KIT"
     at_most $(($(milliseconds) - began)) 32000 "milliseconds of both"
     says "^fail  the registry: .*429" "^warn  $REG answers 429, too many requests$" \
-        '^warn  not tried, for want of a manifest: ranges, redirects'
+        '^warn  not tried, for want of a manifest: ranges, redirects, throughput$'
 }
 
 case_limits_that_are_said() {
@@ -225,12 +229,74 @@ case_limits_that_are_said() {
     rule '{"path": "blobs", "action": "headers", "count": 0, "X-RateLimit-Limit": "60",
         "X-RateLimit-Remaining": "0"}'
     doctor 0 "$KIT"
-    says "^warn  $REG limits requests: 60, 0 left$"
+    says "^warn  $REG limits requests: 60, 0 left$" '^warn  not tried, since requests are limited: '
     # Of no length that harms.
     control clear
     rule "{\"action\": \"headers\", \"count\": 0, \"RateLimit\": \"$(printf '%0300d' 1)\"}"
     doctor 0 "$KIT"
     says "^ok    $REG says nothing of limits to requests$"
+}
+
+# --- throughput -------------------------------------------------------------------------
+
+# The most requests for blobs that were under way at the same time, but for those that were
+# cut at the end of a step, of which a server hears late; from=N as in ctl.py.
+at_a_time() { # FILTER...
+    control list path=blobs done=True "$@" | jq -s '[.[] | [.at, 1], [.at + .took, -1]] | sort |
+        reduce .[] as $x ([0, 0]; [.[0] + $x[1], ([.[1], .[0] + $x[1]] | max)]) | .[1]'
+}
+
+rates() { # REF [OPTIONS]: doctor's, as JSON
+    kit doctor --plain-http --json "$@" >"$TMP/json"
+}
+
+case_throughput() {
+    serve_kit 256M --rate-conn 4000000 # bytes a second of a connection
+    rates "$KIT"
+    json throughput '[.host, .blob, [.steps[].connections]]' \
+        "[\"$REG\",$(jq '.[] | select(.check == "ranges").blob' "$TMP/json"),[1,2,4,8]]"
+    json throughput '[.steps[] | .mb_per_s / .connections | . > 1.5 and . < 6]' \
+        '[true,true,true,true]'
+    json throughput '[.steps[] | .ms < 4000]' '[true,true,true,true]'
+    kit doctor --plain-http --connections 1 "$KIT" >"$TMP/words"
+    says "^ok    $REG: 1 connection [1-5]\\.[0-9] MB/s$"
+}
+
+# The bytes are bounded where time is no bound.
+case_throughput_of_a_fast_link() {
+    serve_kit 256M
+    rates "$KIT"
+    json throughput '[.steps[] | .bytes <= 33554432 and .bytes > 0]' '[true,true,true,true]'
+    json throughput '[.steps[] | .ms < 4000]' '[true,true,true,true]'
+    at_most "$(sent path=blobs)" $((130 * MIB)) "bytes of blobs"
+    at_most "$(requests path=blobs)" 34 "requests for blobs"
+    rule '{"path": "blobs", "range": "=[0-9]+-", "action": "delay", "ms": 60, "count": 0}'
+    mark=$(control mark)
+    rates "$KIT"
+    equal "$(at_a_time "from=$mark")" 8 "requests at the same time"
+    mark=$(control mark)
+    rates "$KIT" --connections 3
+    json throughput '[.steps[].connections]' '[1,2,3]'
+    equal "$(at_a_time "from=$mark")" 3 "requests at the same time"
+}
+
+case_throughput_by_signed_urls() {
+    serve_kit 64M
+    rule '{"path": "blobs", "action": "redirect", "count": 0}'
+    rates "$KIT"
+    json throughput '.steps | length' 4
+    at_most "$(requests path=blobs server=main)" 2 "requests that were redirected"
+}
+
+case_reads_that_fail() {
+    serve_kit 64M
+    rule '{"path": "blobs", "range": "=[1-9]", "action": "status", "code": 404, "count": 0}'
+    doctor 1 "$KIT"
+    says "^ok    $REG gives ranges \(206\)" '^fail  the registry: cannot read .*404$'
+    control clear
+    rule '{"path": "blobs", "range": "=37748736-", "action": "status", "code": 404, "count": 0}'
+    doctor 0 "$KIT"
+    says "^warn  $REG: 1 connection [0-9.]+ MB/s, then cannot read .*404$"
 }
 
 # --- mirrors ----------------------------------------------------------------------------
@@ -255,6 +321,7 @@ END
     json_of "$REG" ranges .answer '"whole"'
     json_of 127.0.0.1:1 ranges '[.answer, .status]' '["silent",0]'
     json_of "$up" ranges .answer '"206"'
+    json throughput .host "\"$up\""
     # A mount works by the mirror.
     kill "$up_pid"
     doctor 0 "$up/kit:v1"
@@ -272,8 +339,8 @@ case_silent_at_the_manifest() {
     began=$(milliseconds)
     doctor 1 "$KIT"
     at_most $(($(milliseconds) - began)) 32000 "milliseconds of both"
-    says '^fail  the registry: ' '^warn  not tried, for want of a manifest: ranges, redirects'
-    json skipped .what '"ranges, redirects"'
+    says '^fail  the registry: ' '^warn  not tried, for want of a manifest: ranges, redirects, throughput$'
+    json skipped .what '"ranges, redirects, throughput"'
     equal "$(requests path=blobs)" 0 "requests for blobs"
 }
 

@@ -131,6 +131,61 @@ Test(survey, ranges)
     }
 }
 
+/* ---- throughput ---- */
+
+static void expect_steps(unsigned connections, const char *expected)
+{
+    unsigned steps[KF_SURVEY_STEPS];
+    size_t count = kf_survey_steps(connections, steps);
+    char text[64] = "";
+
+    for (size_t i = 0; i < count; i++)
+        (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), " %u", steps[i]);
+    cr_expect_str_eq(text, expected);
+}
+
+Test(survey, steps)
+{
+    expect_steps(1, " 1");
+    expect_steps(2, " 1 2");
+    expect_steps(3, " 1 2 3");
+    expect_steps(6, " 1 2 4 6");
+    expect_steps(8, " 1 2 4 8");
+    expect_steps(64, " 1 2 4 8");
+}
+
+#define MIB (UINT64_C(1) << 20)
+
+Test(survey, loads)
+{
+    static const struct {
+        uint64_t size, piece, count, whole;
+    } rows[] = {
+        {8 * MIB, MIB, 8, 8},
+        {32 * MIB - 1, MIB, 31, 31},
+        {32 * MIB, 4 * MIB, 8, 8},
+        {100 * MIB + 1, 4 * MIB, 8, 25},
+        {UINT64_C(1) << 40, 4 * MIB, 8, UINT64_C(1) << 18},
+    };
+    struct kf_survey_load load;
+
+    cr_expect_not(kf_survey_load_of(8 * MIB - 1, &load));
+    for (size_t i = 0; i < KF_ARRAY_LEN(rows); i++) {
+        cr_assert(kf_survey_load_of(rows[i].size, &load));
+        cr_expect_eq(load.piece, rows[i].piece);
+        cr_expect_eq(load.count, rows[i].count);
+        cr_expect_eq(load.whole, rows[i].whole);
+        for (size_t step = 0; step < KF_SURVEY_STEPS; step++)
+            for (uint64_t index = 0; index < load.count; index++)
+                cr_expect_leq(kf_survey_piece(&load, step, index) + load.piece,
+                              rows[i].size);
+    }
+    cr_assert(kf_survey_load_of(100 * MIB, &load));
+    cr_expect_eq(kf_survey_piece(&load, 0, 0), 0u);
+    cr_expect_eq(kf_survey_piece(&load, 1, 1), 36 * MIB);
+    cr_expect_eq(kf_survey_piece(&load, 3, 1), 0u, "at the end, from the beginning");
+}
+
 /* ---- limits ---- */
 
 static void field(enum kf_http_field which, const char *value)
