@@ -396,6 +396,8 @@ void kf_http_reset(struct kf_exchange *exchange)
     exchange->delivered = 0;
     exchange->received = 0;
     exchange->range_ignored = false;
+    exchange->held = false;
+    exchange->probe = false;
     exchange->curl_code = 0;
     exchange->text[0] = '\0';
     exchange->head_bytes = 0;

@@ -131,6 +131,7 @@ struct kf_exchange {
     struct kf_http_gate *gate;     /* NULL: none */
     int64_t connect_ns;            /* name, connection and TLS; 0: the loop's */
     bool fresh_connection;         /* do not use one that is open */
+    bool again;                    /* it repeats one that failed */
     bool refuse_whole;             /* a 200 with the whole resource is KF_HTTP_BAD */
     bool ranged;
     uint64_t offset, length,
@@ -166,6 +167,7 @@ struct kf_exchange {
     uint64_t delivered;                /* bytes given to `write` */
     uint64_t received;                 /* body bytes that came, delivered or not */
     bool range_ignored;                /* 200 with the whole resource */
+    bool held;                         /* it had to wait for its host (net/health.h) */
     struct kf_buf error_body;          /* KF_HTTP_STATUS only */
     int curl_code;                     /* KF_HTTP_BROKEN only; a CURLcode */
     char text[KF_HTTP_TEXT_SIZE]; /* the cause of BROKEN or BAD, printable; else "" */
@@ -187,6 +189,7 @@ struct kf_exchange {
     void *request_headers;
     int64_t progress_ns;
     bool sent;
+    bool probe;    /* of a host that rests */
     int cancelled; /* atomic */
 };
 

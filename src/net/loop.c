@@ -9,17 +9,17 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "net/easy.h"
 #include "net/events.h"
 #include "net/http.h"
+#include "net/peers.h"
+#include "net/retry.h"
 
 #define CONNECT_NS (5 * KF_NS_PER_S)
 #define STALL_NS (5 * KF_NS_PER_S)
 #define STALL_BACKGROUND_NS (30 * KF_NS_PER_S)
 /* Whatever is amiss is seen to after that long. */
 #define POLL_LIMIT_NS KF_NS_PER_S
-#define BUFFER_BYTES (256L << 10)
-/* Servers and balancers close idle connections after a minute or so. */
-#define IDLE_CONNECTION_S 30L
 /* Registry, redirection target and a spare of each. */
 #define HOSTS_KEPT 4u
 
@@ -46,6 +46,7 @@ struct kf_loop {
     int64_t look_again_ns; /* nothing in `waiting` is due earlier */
     CURL *spare[KF_LOOP_CONNECTIONS_LIMIT];
     unsigned spare_count;
+    struct kf_peers peers;
 };
 
 static void append(struct list *list, struct kf_exchange *exchange)
@@ -78,58 +79,6 @@ static bool is_cancelled(const struct kf_exchange *exchange)
 
 /* ---- one exchange ---- */
 
-/* Alike for every request. These only store a number; they cannot fail. */
-static const struct {
-    CURLoption option;
-    long value;
-} fixed_options[] = {
-    {CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1},
-    {CURLOPT_HTTP09_ALLOWED, 0},
-    {CURLOPT_FOLLOWLOCATION, 0},
-    {CURLOPT_NETRC, CURL_NETRC_IGNORED},
-    {CURLOPT_SUPPRESS_CONNECT_HEADERS, 1},
-    {CURLOPT_NOSIGNAL, 1},
-    {CURLOPT_QUICK_EXIT, 1}, /* else a dead resolver holds up the whole thread */
-    {CURLOPT_BUFFERSIZE, BUFFER_BYTES},
-    {CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES},
-    {CURLOPT_TCP_KEEPALIVE, 1},
-    {CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_S},
-    {CURLOPT_CA_CACHE_TIMEOUT, 0}, /* the file of authorities may be replaced */
-};
-
-/* A text that curl copies; false: no memory. A missing one is left at curl's default. */
-static bool set_option(CURL *easy, CURLoption option, const char *text)
-{
-    return !text || curl_easy_setopt(easy, option, text) == CURLE_OK;
-}
-
-static bool set_client(CURL *easy, const struct kf_http_tls *tls)
-{
-    return set_option(easy, CURLOPT_SSLCERT, tls->client_cert) &&
-           set_option(easy, CURLOPT_SSLKEY, tls->client_key);
-}
-
-/* Whoever names authorities means these alone; curl would add the system's folder. */
-static bool set_ca(CURL *easy, const struct kf_http_tls *tls)
-{
-    struct curl_blob pem = {.data = (void *)(uintptr_t)tls->ca_pem, /* copied */
-                            .len = tls->ca_pem_length,
-                            .flags = CURL_BLOB_COPY};
-
-    if (!tls->ca_pem && !tls->ca_file)
-        return true;
-    (void)curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-    return tls->ca_pem ? curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &pem) == CURLE_OK
-                       : set_option(easy, CURLOPT_CAINFO, tls->ca_file);
-}
-
-static bool set_tls(CURL *easy, const struct kf_http_tls *tls)
-{
-    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls->no_verify ? 0L : 1L);
-    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls->no_verify ? 0L : 2L);
-    return set_ca(easy, tls) && set_client(easy, tls);
-}
-
 static int64_t connect_ns(const struct kf_loop *loop, const struct kf_exchange *exchange)
 {
     return exchange->connect_ns > 0 ? exchange->connect_ns : loop->opts.connect_ns;
@@ -138,21 +87,9 @@ static int64_t connect_ns(const struct kf_loop *loop, const struct kf_exchange *
 static bool configure(struct kf_loop *loop, const struct kf_exchange *exchange,
                       CURL *easy)
 {
-    const struct kf_loop_opts *opts = &loop->opts;
-    const struct kf_http_tls own = {.no_verify = opts->tls_no_verify,
-                                    .ca_file = opts->ca_file,
-                                    .client_cert = opts->client_cert,
-                                    .client_key = opts->client_key};
-
     kf_events_attach(&loop->events, easy);
-    for (size_t i = 0; i < KF_ARRAY_LEN(fixed_options); i++)
-        (void)curl_easy_setopt(easy, fixed_options[i].option, fixed_options[i].value);
-    (void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
-                           (long)(connect_ns(loop, exchange) / KF_NS_PER_MS));
-    return set_option(easy, CURLOPT_PROTOCOLS_STR, "http,https") &&
-           set_option(easy, CURLOPT_USERAGENT, "kitfs") &&
-           set_tls(easy, exchange->tls ? exchange->tls : &own) &&
-           set_option(easy, CURLOPT_PROXY, opts->proxy);
+    return kf_easy_configure(easy, &loop->opts, exchange->tls,
+                             connect_ns(loop, exchange)) == 0;
 }
 
 static void put_easy(struct kf_loop *loop, CURL *easy)
@@ -180,6 +117,24 @@ static void end_waiting(struct kf_loop *loop, struct kf_exchange *exchange,
     exchange->ended(exchange);
 }
 
+static enum kf_health_news news_of(const struct kf_exchange *exchange)
+{
+    if (exchange->end == KF_HTTP_STATUS && exchange->status == 429)
+        return KF_HEALTH_TOO_MANY;
+    if (kf_retry_is_of_host(exchange))
+        return KF_HEALTH_FAILURE;
+    return exchange->head_over ? KF_HEALTH_ANSWER : KF_HEALTH_NOTHING;
+}
+
+static void note_end(struct kf_loop *loop, const struct kf_exchange *exchange)
+{
+    struct kf_peer *peer = kf_peers_get(&loop->peers, exchange->origin);
+
+    if (peer)
+        kf_health_ended(&peer->health, exchange->probe, news_of(exchange),
+                        exchange->retry_after_ns, kf_now_ns());
+}
+
 static void end_active(struct kf_loop *loop, struct kf_exchange *exchange,
                        enum kf_http_end imposed, CURLcode code)
 {
@@ -189,8 +144,16 @@ static void end_active(struct kf_loop *loop, struct kf_exchange *exchange,
     (void)curl_multi_remove_handle(loop->multi, easy); /* it is in there */
     kf_http_finish(exchange, imposed, (int)code);
     put_easy(loop, easy);
+    note_end(loop, exchange);
     loop->look_at_waiting = true; /* a slot is free */
     exchange->ended(exchange);
+}
+
+static void note_start(struct kf_loop *loop, struct kf_exchange *exchange, int64_t now)
+{
+    struct kf_peer *peer = kf_peers_get(&loop->peers, exchange->origin);
+
+    exchange->probe = peer && kf_health_sent(&peer->health, exchange->again, now);
 }
 
 static void start(struct kf_loop *loop, struct kf_exchange *exchange, int64_t now)
@@ -205,6 +168,8 @@ static void start(struct kf_loop *loop, struct kf_exchange *exchange, int64_t no
     }
     unlink_from(&loop->waiting, exchange);
     append(&loop->active, exchange);
+    note_start(loop, exchange, now);
+    exchange->held = false;
     exchange->progress_ns = now;
 }
 
@@ -337,9 +302,18 @@ static bool leave_waiting(struct kf_loop *loop, struct kf_exchange *exchange, in
     return says != KF_HTTP_GATE_WAIT;
 }
 
+/* When its host may be asked. */
+static int64_t host_due(struct kf_loop *loop, const struct kf_exchange *exchange,
+                        int64_t now)
+{
+    struct kf_peer *peer = kf_peers_get(&loop->peers, exchange->origin);
+
+    return peer ? kf_health_due(&peer->health, exchange->again, now) : now;
+}
+
 static void look_at(struct kf_loop *loop, struct kf_exchange *exchange, int64_t now)
 {
-    int64_t due = exchange->deadline_ns;
+    int64_t due = exchange->deadline_ns, may = host_due(loop, exchange, now);
 
     if (is_cancelled(exchange)) {
         end_waiting(loop, exchange, KF_HTTP_CANCELLED, CURLE_OK);
@@ -349,9 +323,12 @@ static void look_at(struct kf_loop *loop, struct kf_exchange *exchange, int64_t 
         end_waiting(loop, exchange, KF_HTTP_DEADLINE, CURLE_OK);
         return;
     }
-    if (exchange->not_before_ns > now) {
-        if (exchange->not_before_ns < due)
-            due = exchange->not_before_ns;
+    exchange->held = may > now;
+    if (may < exchange->not_before_ns)
+        may = exchange->not_before_ns;
+    if (may > now) {
+        if (may < due)
+            due = may;
     } else if (active_at(loop, exchange->origin) < loop->opts.connections &&
                leave_waiting(loop, exchange, now)) {
         return;
@@ -484,6 +461,7 @@ static void release(struct kf_loop *loop)
         curl_easy_cleanup(loop->spare[--loop->spare_count]);
     (void)curl_multi_cleanup(loop->multi); /* NULL or empty of handles */
     kf_events_fini(&loop->events);
+    kf_peers_fini(&loop->peers);
     (void)pthread_mutex_destroy(&loop->lock);
     free(loop);
 }

@@ -5,8 +5,8 @@
  *
  * At most `connections` exchanges a host are under way; the others wait in order of
  * urgency and submission, outside curl, so that waiting for a turn is not taken for a
- * slow connect. HTTP/1.1 only: with several connections it beats one HTTP/2 connection
- * for blobs.
+ * slow connect. A host that fails or says 429 is asked less (net/health.h). HTTP/1.1
+ * only: with several connections it beats one HTTP/2 connection for blobs.
  *
  * Redirections are not followed, no credentials are read from files, and only http and
  * https exist here.

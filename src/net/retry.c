@@ -135,3 +135,15 @@ struct kf_retry_verdict kf_retry_decide(const struct kf_retry_case *failure)
         failure->end == KF_HTTP_BROKEN || failure->end == KF_HTTP_STALLED;
     return verdict;
 }
+
+bool kf_retry_is_of_host(const struct kf_exchange *exchange)
+{
+    const struct kf_retry_case failure = {.end = exchange->end,
+                                          .status = exchange->status,
+                                          .curl_code = exchange->curl_code};
+
+    if (exchange->end == KF_HTTP_OPEN || exchange->end == KF_HTTP_COMPLETE ||
+        exchange->status == 429 || exchange->delivered >= KF_RETRY_PROGRESS_BYTES)
+        return false;
+    return row_of(&failure)->class == TRANSIENT;
+}

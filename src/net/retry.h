@@ -54,4 +54,9 @@ struct kf_retry_verdict {
 
 struct kf_retry_verdict kf_retry_decide(const struct kf_retry_case *failure);
 
+/* Whether an exchange ended by transient trouble of its host, 429 aside. One that
+ * delivered KF_RETRY_PROGRESS_BYTES did not: its connection worked. */
+#define KF_RETRY_PROGRESS_BYTES (64u << 10)
+bool kf_retry_is_of_host(const struct kf_exchange *exchange);
+
 #endif

@@ -75,6 +75,7 @@ static int after(struct kf_call *call, unsigned *failures, struct kf_err *err)
     struct kf_retry_case failure;
 
     exchange->not_before_ns = 0;
+    exchange->again = false;
     if (call->registry->answered)
         call->registry->answered(call->registry->answered_arg, call);
     if (kf_auth_again(&call->auth, exchange))
@@ -103,6 +104,7 @@ static int after(struct kf_call *call, unsigned *failures, struct kf_err *err)
     kf_stats_add(call->registry->opts.stats, KF_STAT_RETRIES, 1);
     exchange->not_before_ns = kf_deadline_ns(verdict.delay_ns);
     exchange->fresh_connection = verdict.fresh_connection;
+    exchange->again = true;
     if (verdict.action == KF_RETRY_RESOLVE)
         return kf_hops_restart(&call->hops, err) == 0 ? 1 : -1;
     return 1;

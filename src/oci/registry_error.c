@@ -25,6 +25,9 @@ int kf_registry_fail(struct kf_err *err, enum kf_err_kind kind,
         err->kind = kind;
         return kf_fail_wrap(err, "timed out");
     }
+    if (exchange->end == KF_HTTP_DEADLINE && exchange->held)
+        return kf_fail(err, kind,
+                       "timed out: '%s': it fails, and is asked now and then only", host);
     switch (exchange->end) {
     case KF_HTTP_STATUS:
         if (exchange->error_body.length > 0)

@@ -48,10 +48,6 @@ struct transfer {
     struct kf_err last; /* the failure that was tried again, or clear */
 };
 
-/* So many new bytes, and a failure is the first one again: the connection does work. Less
- * would let a server that sends a byte at a time be asked without a pause. */
-#define PROGRESS_BYTES (64u << 10)
-
 /* A mirror that sends all of a blob where a range was asked for is left for another, but
  * for blobs of this size, of which that is no matter. */
 #define WHOLE_BYTES (8u << 20)
@@ -181,7 +177,9 @@ static void note_answer(struct transfer *transfer)
         kf_way_worked(&transfer->way);
     transfer->reached += exchange->delivered;
     transfer->progress += exchange->delivered;
-    if (transfer->progress >= PROGRESS_BYTES) {
+    /* The connection does work. Less would let a server that sends a byte at a time be
+     * asked without a pause. */
+    if (transfer->progress >= KF_RETRY_PROGRESS_BYTES) {
         transfer->progress = 0;
         transfer->failures = 0;
     }
@@ -258,6 +256,7 @@ static void try_again(struct transfer *transfer)
             return;
         }
     }
+    exchange->again = true;
     submit_exchange(transfer, verdict.delay_ns);
 }
 
@@ -267,6 +266,7 @@ static void on_ended(struct kf_exchange *exchange)
     struct kf_source_req *req = transfer->req;
 
     note_answer(transfer);
+    exchange->again = false;
     if (kf_auth_again(&transfer->auth, exchange)) {
         submit_exchange(transfer, 0);
     } else if (transfer->reached == req->length) {

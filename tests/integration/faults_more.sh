@@ -82,7 +82,43 @@ case_unavailable_is_no_storm() {
     mark=$(control mark)
     within 60 python3 "$here/readers.py" apart "$MNT/model/w.bin" 1 16 $((3 * MIB)) 4096 \
         2>"$TMP/errors" && fail "readers got bytes"
-    at_most "$(requests "from=$mark")" 200 "requests for sixteen readers, five seconds each"
+    at_most "$(requests "from=$mark")" 40 "requests for sixteen readers, five seconds each"
+    umount_kit
+}
+
+# Neither is it while many readers wait for it, and those get their bytes soon after.
+case_unavailable_for_a_while() {
+    serve_kit 64M
+    mount_kit "$KIT" --read-timeout 60s
+    rule '{"path": "blobs", "count": 0, "action": "status", "code": 503}'
+    mark=$(control mark)
+    within 60 python3 "$here/readers.py" apart "$MNT/model/w.bin" 1 16 $((3 * MIB)) 4096 &
+    readers=$!
+    sleep 6
+    at_most "$(requests "from=$mark")" 40 "requests while it was away"
+    control clear
+    began=$(milliseconds)
+    wait "$readers" || fail "a reader saw an error"
+    at_most $(($(milliseconds) - began)) 9000 "milliseconds until all had their bytes"
+    equal "$(status_of counters.read_errors)" 0 "errors given to readers"
+    umount_kit
+}
+
+# A 429 is meant for all, and what follows keeps a pace.
+case_too_many_requests_holds_all() {
+    serve_kit 64M
+    mount_kit "$KIT" --read-timeout 60s
+    rule '{"path": "blobs", "count": 1, "action": "status", "code": 429, "retry_after": 2}'
+    mark=$(control mark)
+    within 60 python3 "$here/readers.py" apart "$MNT/model/w.bin" 1 16 $((3 * MIB)) 4096 ||
+        fail "a reader saw an error"
+    control list "from=$mark" >"$TMP/rows"
+    jq -s -e '(map(select(.status == 429)) | .[0].at) as $refused
+              | map(select(.at > $refused + 0.2 and .at < $refused + 1.9)) | length == 0' \
+        "$TMP/rows" >/dev/null || fail "it was asked before Retry-After had passed"
+    jq -s -e '(map(select(.status == 429)) | .[0].at) as $refused
+              | map(select(.at > $refused + 1.9 and .at < $refused + 2.9))
+              | length <= 12' "$TMP/rows" >/dev/null || fail "no pace is kept"
     umount_kit
 }
 

@@ -195,3 +195,33 @@ Test(retry, the_second_failure_at_a_target_asks_for_another)
     failure.failures = 1;
     cr_assert_eq(kf_retry_decide(&failure).action, KF_RETRY_RESOLVE);
 }
+
+/* What makes the loop ask a host less (net/health.h). */
+Test(retry, trouble_of_the_host_itself)
+{
+    static const struct {
+        struct kf_exchange exchange;
+        bool of_host;
+    } rows[] = {
+        {{.end = KF_HTTP_COMPLETE, .status = 200}, false},
+        {{.end = KF_HTTP_STATUS, .status = 404}, false},
+        {{.end = KF_HTTP_STATUS, .status = 401}, false},
+        {{.end = KF_HTTP_STATUS, .status = 429}, false},
+        {{.end = KF_HTTP_STATUS, .status = 503}, true},
+        {{.end = KF_HTTP_STATUS, .status = 408}, true},
+        {{.end = KF_HTTP_STALLED}, true},
+        {{.end = KF_HTTP_STALLED, .status = 206, .delivered = 100}, true},
+        {{.end = KF_HTTP_STALLED, .status = 206, .delivered = KF_RETRY_PROGRESS_BYTES},
+         false},
+        {{.end = KF_HTTP_BROKEN, .curl_code = CURLE_COULDNT_CONNECT}, true},
+        {{.end = KF_HTTP_BROKEN, .curl_code = CURLE_PEER_FAILED_VERIFICATION}, false},
+        {{.end = KF_HTTP_BAD, .status = 206}, false},
+        {{.end = KF_HTTP_STOPPED}, false},
+        {{.end = KF_HTTP_DEADLINE}, false},
+        {{.end = KF_HTTP_CANCELLED}, false},
+    };
+
+    for (size_t i = 0; i < KF_ARRAY_LEN(rows); i++)
+        cr_expect_eq(kf_retry_is_of_host(&rows[i].exchange), rows[i].of_host, "row %zu",
+                     i);
+}

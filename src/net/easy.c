@@ -1,0 +1,81 @@
+#include "net/easy.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "net/http.h"
+#include "net/loop.h"
+
+#define BUFFER_BYTES (256L << 10)
+/* Servers and balancers close idle connections after a minute or so. */
+#define IDLE_CONNECTION_S 30L
+
+/* Alike for every request. These only store a number; they cannot fail. */
+static const struct {
+    CURLoption option;
+    long value;
+} fixed_options[] = {
+    {CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1},
+    {CURLOPT_HTTP09_ALLOWED, 0},
+    {CURLOPT_FOLLOWLOCATION, 0},
+    {CURLOPT_NETRC, CURL_NETRC_IGNORED},
+    {CURLOPT_SUPPRESS_CONNECT_HEADERS, 1},
+    {CURLOPT_NOSIGNAL, 1},
+    {CURLOPT_QUICK_EXIT, 1}, /* else a dead resolver holds up the whole thread */
+    {CURLOPT_BUFFERSIZE, BUFFER_BYTES},
+    {CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES},
+    {CURLOPT_TCP_KEEPALIVE, 1},
+    {CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_S},
+    {CURLOPT_CA_CACHE_TIMEOUT, 0}, /* the file of authorities may be replaced */
+};
+
+/* A text that curl copies; false: no memory. A missing one is left at curl's default. */
+static bool set_option(CURL *easy, CURLoption option, const char *text)
+{
+    return !text || curl_easy_setopt(easy, option, text) == CURLE_OK;
+}
+
+static bool set_client(CURL *easy, const struct kf_http_tls *tls)
+{
+    return set_option(easy, CURLOPT_SSLCERT, tls->client_cert) &&
+           set_option(easy, CURLOPT_SSLKEY, tls->client_key);
+}
+
+/* Whoever names authorities means these alone; curl would add the system's folder. */
+static bool set_ca(CURL *easy, const struct kf_http_tls *tls)
+{
+    struct curl_blob pem = {.data = (void *)(uintptr_t)tls->ca_pem, /* copied */
+                            .len = tls->ca_pem_length,
+                            .flags = CURL_BLOB_COPY};
+
+    if (!tls->ca_pem && !tls->ca_file)
+        return true;
+    (void)curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    return tls->ca_pem ? curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &pem) == CURLE_OK
+                       : set_option(easy, CURLOPT_CAINFO, tls->ca_file);
+}
+
+static bool set_tls(CURL *easy, const struct kf_http_tls *tls)
+{
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls->no_verify ? 0L : 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls->no_verify ? 0L : 2L);
+    return set_ca(easy, tls) && set_client(easy, tls);
+}
+
+int kf_easy_configure(CURL *easy, const struct kf_loop_opts *opts,
+                      const struct kf_http_tls *tls, int64_t connect_ns)
+{
+    const struct kf_http_tls own = {.no_verify = opts->tls_no_verify,
+                                    .ca_file = opts->ca_file,
+                                    .client_cert = opts->client_cert,
+                                    .client_key = opts->client_key};
+    bool set;
+
+    for (size_t i = 0; i < KF_ARRAY_LEN(fixed_options); i++)
+        (void)curl_easy_setopt(easy, fixed_options[i].option, fixed_options[i].value);
+    (void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+                           (long)(connect_ns / KF_NS_PER_MS));
+    set = set_option(easy, CURLOPT_PROTOCOLS_STR, "http,https") &&
+          set_option(easy, CURLOPT_USERAGENT, "kitfs") &&
+          set_tls(easy, tls ? tls : &own) && set_option(easy, CURLOPT_PROXY, opts->proxy);
+    return set ? 0 : -1;
+}
