@@ -39,6 +39,7 @@ void kf_source_submit(struct kf_source *source, struct kf_source_req *req)
 {
     req->source = source;
     req->priv = NULL;
+    req->reordered = false;
     kf_err_clear(&req->result);
     if (req->length == 0 || req->offset > source->size ||
         req->length > source->size - req->offset)

@@ -35,11 +35,17 @@ struct kf_source_req {
     struct kf_sink *sink;
     enum kf_urgency urgency;
     bool fresh; /* over a new connection: what came before was damaged */
+    /* The source may end the request before its first byte, `reordered`, when it turns
+     * out that bytes come in order (kf_source_next): what lies before is to be asked for
+     * first. */
+    bool can_reorder;
     /* Give up then, with KF_E_TIMEOUT; retries happen inside until that time. */
     int64_t deadline_ns;
     /* Runs exactly once, on a work-queue thread, no lock held. `err` is NULL when the
      * sink got every byte, else borrowed for the call. The request may be freed in it. */
     void (*done)(struct kf_source_req *req, const struct kf_err *err);
+
+    bool reordered; /* for `done`, with KF_E_TIMEOUT */
 
     /* The source's own, from submit to done. */
     void *priv;
@@ -61,8 +67,9 @@ struct kf_source_ops {
 struct kf_source {
     const struct kf_source_ops *ops;
     uint64_t size;
-    int refs;       /* atomic */
-    char name[128]; /* for messages: a digest, never a URL */
+    int refs;             /* atomic */
+    uint64_t next_plus_1; /* atomic; see kf_source_next */
+    char name[128];       /* for messages: a digest, never a URL */
 };
 
 /* Ends a request: `done` is queued with what `result` says, then one reference dropped.
@@ -74,6 +81,13 @@ void kf_source_close(struct kf_source *source); /* drops a reference; NULL is fi
 static inline uint64_t kf_source_size(const struct kf_source *source)
 {
     return source->size;
+}
+
+/* The offset from which bytes come in order now, in one transfer for all who ask: what
+ * lies before it costs another one. UINT64_MAX: they come from anywhere. */
+static inline uint64_t kf_source_next(const struct kf_source *source)
+{
+    return __atomic_load_n(&source->next_plus_1, __ATOMIC_RELAXED) - 1;
 }
 
 /* A range outside the source ends with KF_E_ARG through `done`. */

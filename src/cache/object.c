@@ -394,6 +394,11 @@ bool kf_object_put(struct kf_object *object, uint64_t chunk, struct kf_block *bl
     return false;
 }
 
+bool kf_object_is_busy(struct kf_object *object)
+{
+    return object->store && kf_writer_is_busy(&object->store->writer);
+}
+
 void kf_object_drop(struct kf_object *object, uint64_t chunk)
 {
     if (!object->store || chunk >= object->shape.chunk_count)

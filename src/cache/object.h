@@ -110,6 +110,8 @@ int kf_object_copy(struct kf_object *object, uint64_t chunk,
                    const struct kf_elsewhere *from, void *data, size_t length,
                    struct kf_digest *ret_digest, struct kf_err *err);
 
+/* Whether so much waits to be written that chunks may soon not be taken. */
+bool kf_object_is_busy(struct kf_object *object);
 /* Forgets a chunk whose bytes turned out wrong: it is fetched again. */
 void kf_object_drop(struct kf_object *object, uint64_t chunk);
 

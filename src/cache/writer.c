@@ -372,6 +372,16 @@ void kf_writer_hurry(struct kf_writer *writer)
     pthread_mutex_unlock(&writer->lock);
 }
 
+bool kf_writer_is_busy(struct kf_writer *writer)
+{
+    bool busy;
+
+    pthread_mutex_lock(&writer->lock);
+    busy = writer->queued_bytes > writer->limit_bytes / 4;
+    pthread_mutex_unlock(&writer->lock);
+    return busy;
+}
+
 bool kf_writer_submit(struct kf_writer *writer, struct kf_object_put *put)
 {
     bool accepted;

@@ -46,6 +46,8 @@ void kf_writer_stop(struct kf_writer *writer, int64_t deadline_ns);
 /* Any thread, never waits. The put's object and block are referenced already; false
  * leaves them the caller's. */
 bool kf_writer_submit(struct kf_writer *writer, struct kf_object_put *put);
+/* Whether so much is queued that it may soon accept no more. Any thread. */
+bool kf_writer_is_busy(struct kf_writer *writer);
 /* What was submitted is written without waiting for more. Any thread, never waits. */
 void kf_writer_hurry(struct kf_writer *writer);
 

@@ -279,6 +279,8 @@ static void put_done(struct kf_object_put *put)
         kf_flight_end_locked(flight);
     else
         kf_unkept_add_locked(flight);
+    if (kf_source_next(feed->source) != UINT64_MAX)
+        kf_fetch_pump_locked(fetch); /* it may have waited for the cache */
     kf_fetch_leave(fetch);
 }
 

@@ -204,18 +204,75 @@ static struct kf_flight *find_wanted_locked(const struct kf_feed *feed, uint64_t
                                                                                 : NULL;
 }
 
+/* The first chunk up to `last` that lies at or behind an offset of the source. */
+static uint64_t first_behind(const struct kf_feed *feed, uint64_t offset, uint64_t last)
+{
+    uint64_t low = 0, high = last;
+
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        struct kf_chunk_place place;
+
+        feed->ops->place(feed->arg, middle, &place);
+        if (place.stored_offset < offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Wants a chunk that the cache lacks; NULL: it has it, or it comes anyway. */
+static struct kf_flight *want_now_locked(struct kf_feed *feed, uint64_t chunk,
+                                         enum kf_urgency urgency)
+{
+    struct kf_flight *flight = kf_flight_find_locked(feed, chunk);
+
+    if (!flight && !kf_object_has(feed->object, chunk))
+        return kf_flight_new_locked(feed, chunk, urgency);
+    if (!flight || flight->state != KF_FLIGHT_WANTED || flight->is_elsewhere)
+        return NULL;
+    kf_flight_raise_locked(flight, urgency);
+    return flight;
+}
+
+/* Where a source gives bytes in order only: what it comes to before the seed is fetched
+ * before it, so that the cache has it when that has passed. */
+static struct kf_flight *in_order_locked(struct kf_flight *seed, uint64_t next)
+{
+    struct kf_feed *feed = seed->feed;
+    struct kf_flight *first = NULL, *flight = seed;
+    uint64_t bytes = 0;
+
+    if (next == UINT64_MAX)
+        return seed;
+    for (uint64_t chunk = first_behind(feed, next, seed->chunk);
+         chunk < seed->chunk && bytes < DEMAND_RANGE_BYTES; chunk++) {
+        flight = want_now_locked(feed, chunk, seed->urgency);
+        if (first && (!flight || flight->is_elsewhere))
+            break;
+        if (!flight || flight->is_elsewhere)
+            continue;
+        first = first ? first : flight;
+        bytes += flight->place.stored_length;
+    }
+    return first ? first : seed;
+}
+
 /* The wanted chunks around a flight: as many as could go into one range with it. */
 static void collect_locked(struct kf_flight *seed, uint64_t max_bytes,
                            struct candidate *candidate)
 {
     const struct kf_feed *feed = seed->feed;
     struct kf_flight *flight = seed, *before;
-    uint64_t bytes = 0;
+    uint64_t next = kf_source_next(feed->source), bytes = 0;
+    bool ahead = seed->place.stored_offset >= next; /* and so is all of its range */
     size_t back = 0, i;
 
     while (back < CHUNKS_BEFORE && flight->chunk > 0 &&
            (before = find_wanted_locked(feed, flight->chunk - 1)) &&
-           before->urgency == seed->urgency) {
+           before->urgency == seed->urgency &&
+           !(ahead && before->place.stored_offset < next)) {
         flight = before;
         back++;
     }
@@ -358,7 +415,7 @@ static bool start_one_locked(struct kf_fetch *fetch)
     struct candidate candidate;
     struct kf_plan_range range;
     struct kf_flight **flights;
-    uint64_t max_bytes;
+    uint64_t max_bytes, next;
     size_t count;
 
     if (!seed || (seed->urgency != KF_DEMAND && kf_unkept_hold_back_locked(fetch)))
@@ -367,6 +424,10 @@ static bool start_one_locked(struct kf_fetch *fetch)
         return start_copy_locked(fetch, seed);
     if (!has_connection_locked(fetch, seed->urgency))
         return false;
+    next = kf_source_next(seed->feed->source);
+    if (next != UINT64_MAX && kf_object_is_busy(seed->feed->object))
+        return false; /* what passes comes again only with all before it */
+    seed = in_order_locked(seed, next);
     max_bytes = seed->urgency == KF_DEMAND ? DEMAND_RANGE_BYTES : RANGE_BYTES;
     collect_locked(seed, max_bytes, &candidate);
     range = kf_plan_range(candidate.chunks, candidate.count, candidate.seed, max_bytes);

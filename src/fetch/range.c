@@ -37,9 +37,9 @@ static int receive(struct kf_sink *sink, const uint8_t *data, size_t length,
 /* A reader that joined a request when it was old, or less urgent than the read, still
  * gets its own time and tries: until its deadline the request is made again. */
 static void lose_locked(struct kf_flight *flight, const struct kf_err *err,
-                        enum kf_urgency urgency, bool time_was_up)
+                        enum kf_urgency urgency, bool again)
 {
-    if ((time_was_up || flight->urgency < urgency) && !flight->feed->fetch->stopping &&
+    if ((again || flight->urgency < urgency) && !flight->feed->fetch->stopping &&
         kf_flight_deadline_locked(flight) > kf_now_ns())
         kf_flight_requeue_locked(flight);
     else
@@ -51,8 +51,8 @@ static void range_done(struct kf_source_req *req, const struct kf_err *err)
     struct kf_range *range = kf_container_of(req, struct kf_range, req);
     struct kf_feed *feed = range->feed;
     struct kf_fetch *fetch = feed->fetch;
-    bool time_was_up =
-        err && err->kind == KF_E_TIMEOUT && req->deadline_ns <= kf_now_ns();
+    bool again = req->reordered ||
+                 (err && err->kind == KF_E_TIMEOUT && req->deadline_ns <= kf_now_ns());
     struct kf_err too_short;
 
     if (!err && range->arrived < range->count) {
@@ -62,7 +62,7 @@ static void range_done(struct kf_source_req *req, const struct kf_err *err)
     }
     kf_fetch_enter(fetch);
     for (size_t i = range->arrived; i < range->count; i++)
-        lose_locked(range->flights[i], err, req->urgency, time_was_up);
+        lose_locked(range->flights[i], err, req->urgency, again);
     TAILQ_REMOVE(&fetch->running, range, link);
     TAILQ_INSERT_HEAD(&fetch->unused, range, link);
     fetch->running_count--;
@@ -104,6 +104,7 @@ void kf_range_start_locked(struct kf_range *range, struct kf_flight *const *flig
         .sink = &range->sink,
         .urgency = urgency,
         .fresh = damaged_before,
+        .can_reorder = kf_source_next(feed->source) == UINT64_MAX,
         .deadline_ns =
             deadline_ns > 0 ? deadline_ns : kf_deadline_ns(fetch->opts.read_timeout_ns),
         .done = range_done,

@@ -166,7 +166,9 @@ static bool judge_whole(struct kf_exchange *exchange)
     exchange->range_ignored = true;
     if (exchange->refuse_whole)
         return refuse(exchange, "it sends whole blobs");
-    exchange->skip = exchange->offset;
+    if (exchange->keep_whole)
+        exchange->length = exchange->total;
+    exchange->skip = exchange->keep_whole ? 0 : exchange->offset;
     exchange->expect = exchange->length;
     return true;
 }
@@ -221,9 +223,9 @@ static bool end_of_head(struct kf_exchange *exchange)
     exchange->head_over = true;
     exchange->status = (int)status;
     (void)curl_easy_getinfo(exchange->easy, CURLINFO_RETRY_AFTER, &retry_after);
-    if (retry_after > RETRY_AFTER_LIMIT_S)
-        retry_after = RETRY_AFTER_LIMIT_S;
-    exchange->retry_after_ns = retry_after > 0 ? retry_after * KF_NS_PER_S : 0;
+    if (retry_after > 0)
+        exchange->retry_after_ns =
+            (int64_t)kf_min_u64((uint64_t)retry_after, RETRY_AFTER_LIMIT_S) * KF_NS_PER_S;
     return judge(exchange);
 }
 
@@ -257,14 +259,15 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
 
 static bool deliver(struct kf_exchange *exchange, const uint8_t *data, size_t length)
 {
-    if (length == 0)
-        return true;
-    if (exchange->write(exchange, data, length) != 0) {
+    int rc = length > 0 ? exchange->write(exchange, data, length) : 0;
+
+    if (rc == 0)
+        exchange->delivered += length;
+    else if (rc != KF_HTTP_HOLD)
         exchange->end = KF_HTTP_STOPPED;
-        return false;
-    }
-    exchange->delivered += length;
-    return true;
+    else
+        exchange->blocked = exchange->paused = true;
+    return rc == 0;
 }
 
 static bool take_error_text(struct kf_exchange *exchange, const uint8_t *data,
@@ -313,14 +316,14 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
     bool go_on;
 
     exchange->progress_ns = kf_now_ns();
-    exchange->received += length;
     if (exchange->end == KF_HTTP_STATUS)
         go_on = take_error_text(exchange, bytes, length);
     else if (exchange->ranged)
         go_on = take_range(exchange, bytes, length);
     else
         go_on = take_unranged(exchange, bytes, length);
-    return go_on ? length : 0;
+    exchange->received += exchange->blocked ? 0 : length;
+    return exchange->blocked ? CURL_WRITEFUNC_PAUSE : go_on ? length : 0;
 }
 
 /* ---- what is sent ------------------------------------------------------------------ */
@@ -393,11 +396,9 @@ void kf_http_reset(struct kf_exchange *exchange)
     exchange->end = KF_HTTP_OPEN;
     exchange->status = 0;
     exchange->retry_after_ns = 0;
-    exchange->delivered = 0;
-    exchange->received = 0;
+    exchange->delivered = exchange->received = 0;
     exchange->range_ignored = false;
-    exchange->held = false;
-    exchange->probe = false;
+    exchange->held = exchange->probe = false;
     exchange->curl_code = 0;
     exchange->text[0] = '\0';
     exchange->head_bytes = 0;
@@ -409,7 +410,7 @@ void kf_http_reset(struct kf_exchange *exchange)
     exchange->send_at = 0;
     exchange->all_sent =
         !has_body(exchange) || (!exchange->read && !exchange->send_length);
-    exchange->paused = false;
+    exchange->paused = exchange->blocked = false;
 }
 
 static int on_sending(void *arg, char *remote_ip, char *local_ip, int remote_port,

@@ -7,7 +7,7 @@
  *   206 with a Content-Range that begins where asked and ends no later than asked,
  *   200 with exactly that Content-Range (old Dragonfly),
  *   200 with the whole resource, unless it is refused: what lies before the range is
- *   thrown away as it comes,
+ *   thrown away as it comes, or, with `keep_whole`, all of it is given,
  * and the transfer is stopped behind the range. An unranged exchange takes 200. Every
  * other status ends it as KF_HTTP_STATUS, with the beginning of the body kept as text
  * (416 is not drained: docker-registry announces the whole blob's length with it). An
@@ -35,6 +35,7 @@
 #define KF_HTTP_ERROR_BODY_LIMIT (8u << 10) /* text kept of an answer that is refused */
 #define KF_HTTP_TEXT_SIZE 160
 #define KF_HTTP_LATER SIZE_MAX /* of `read` */
+#define KF_HTTP_HOLD 2         /* of `write` */
 
 /* What several lines of a field are, or one that is too long. */
 enum kf_http_rule {
@@ -133,6 +134,8 @@ struct kf_exchange {
     bool fresh_connection;         /* do not use one that is open */
     bool again;                    /* it repeats one that failed */
     bool refuse_whole;             /* a 200 with the whole resource is KF_HTTP_BAD */
+    bool keep_whole;               /* such a one is `write`'s from its first byte: then
+                                      length is total */
     bool ranged;
     uint64_t offset, length,
         total;           /* ranged only; length > 0, offset + length <= total */
@@ -152,8 +155,11 @@ struct kf_exchange {
     enum kf_urgency urgency;
     int64_t stall_ns;      /* without a byte either way; 0: the loop's, by urgency */
     int64_t not_before_ns; /* the loop holds it back until then */
-    int64_t deadline_ns;
-    /* Loop thread, no lock held; must copy and return. Nonzero stops the exchange. */
+    int64_t deadline_ns;   /* `write` may change it, ... */
+    int64_t hold_until_ns; /* ... and sets this, to a later time, before it holds */
+    /* Loop thread, no lock held; must copy and return. KF_HTTP_HOLD: no more now; the
+     * same bytes come again after kf_loop_resume, or at hold_until_ns, and the time until
+     * then is no stall. Any other nonzero stops the exchange. */
     int (*write)(struct kf_exchange *exchange, const uint8_t *data, size_t length);
     /* Loop thread, no lock held. The exchange is the owner's again: it may be freed, or
      * changed and submitted anew. */
@@ -183,7 +189,8 @@ struct kf_exchange {
 
     /* Private to loop.c, but that http.c sets `paused` and loop.c looks at `head_over`.
      */
-    bool paused; /* `read` had nothing */
+    bool paused;  /* `read` had nothing, or ... */
+    bool blocked; /* ... `write` took nothing */
     struct kf_exchange *next, *prev;
     void *easy;
     void *request_headers;

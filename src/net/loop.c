@@ -200,13 +200,19 @@ static struct asked take_inbox(struct kf_loop *loop)
 }
 
 /* An answer ends a pause, too: curl would wait for the rest of the body for ever. */
+static bool is_pause_over(const struct kf_exchange *exchange, bool all, int64_t now)
+{
+    return all ||
+           (exchange->blocked ? exchange->hold_until_ns <= now : exchange->head_over);
+}
+
 static void end_pauses(struct kf_loop *loop, bool all, int64_t now)
 {
     for (struct kf_exchange *exchange = loop->active.first; exchange;
          exchange = exchange->next) {
-        if (!exchange->paused || !(all || exchange->head_over))
+        if (!exchange->paused || !is_pause_over(exchange, all, now))
             continue;
-        exchange->paused = false;
+        exchange->paused = exchange->blocked = false;
         exchange->progress_ns = now;
         (void)curl_easy_pause(exchange->easy, CURLPAUSE_CONT); /* perform tells */
     }
@@ -253,7 +259,8 @@ static int64_t stall_deadline(const struct kf_loop *loop,
     if (exchange->stall_ns > 0)
         patience = exchange->stall_ns;
     if (exchange->paused)
-        return KF_NO_DEADLINE; /* it is us that it waits for */
+        return exchange->blocked ? exchange->hold_until_ns
+                                 : KF_NO_DEADLINE; /* it is us that it waits for */
     /* Connecting is curl's to limit; this is the net below it. */
     return exchange->progress_ns + patience +
            (exchange->sent ? 0 : connect_ns(loop, exchange));

@@ -52,8 +52,9 @@ void kf_loop_submit(struct kf_loop *loop, struct kf_exchange *exchange);
  * is submitted anew afterwards ends so at once. It must still be there. */
 void kf_loop_cancel(struct kf_loop *loop, struct kf_exchange *exchange);
 
-/* Any thread, callbacks included: asks `read` of exchanges that said KF_HTTP_LATER, and
- * gates that said KF_HTTP_GATE_WAIT, again. */
+/* Any thread, callbacks included: asks `read` of exchanges that said KF_HTTP_LATER,
+ * `write` of those that said KF_HTTP_HOLD, and gates that said KF_HTTP_GATE_WAIT, again.
+ */
 void kf_loop_resume(struct kf_loop *loop);
 
 #endif

@@ -4,10 +4,17 @@
  * deadline passed or retrying is given up. Bytes go straight to the sink; its end is told
  * on the work queue.
  *
+ * A host may answer a range with all of a large blob. That transfer then carries the
+ * blob for everybody: from its first byte on, to the requests whose bytes it comes to,
+ * and it is held while nobody wants what comes next. What lies behind it goes as ever. It
+ * ends with the blob, when it breaks, or when nobody asked for a while; then the next
+ * request asks for its range again.
+ *
  * Where redirections led is remembered for the blob and used until it is refused, so that
  * a read costs one request and not two.
  */
-#include <pthread.h>
+#include "oci/remote.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,91 +24,71 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stats.h"
-#include "net/http.h"
 #include "net/loop.h"
 #include "net/retry.h"
 #include "net/url.h"
-#include "oci/auth.h"
-#include "oci/hops.h"
-#include "oci/registry.h"
-#include "oci/way.h"
 
-struct remote {
-    struct kf_source source;
-    struct kf_registry *registry;
-    struct kf_route_blob route;
-    int served; /* atomic; number of the host that gave bytes last */
-    pthread_mutex_t lock;
-    char *targets[KF_ROUTE_LIMIT]; /* under the lock; where each redirected, or NULL */
-};
-
-struct transfer {
-    struct kf_exchange exchange;
-    struct kf_source_req *req;
-    struct remote *remote;
-    struct kf_way way;
-    struct kf_auth_use auth;
-    struct kf_hops hops;
-    uint64_t reached;   /* bytes that the sink has */
-    uint64_t progress;  /* of them, since failures are counted */
-    unsigned failures;  /* without much progress in between */
-    struct kf_err last; /* the failure that was tried again, or clear */
-};
-
-/* A mirror that sends all of a blob where a range was asked for is left for another, but
- * for blobs of this size, of which that is no matter. */
+/* A mirror that sends all of a blob where a range was asked for is left for another, and
+ * the last host carries it for all, but for blobs of this size, of which that is no
+ * matter. */
 #define WHOLE_BYTES (8u << 20)
 
-static struct remote *remote_of(struct kf_source *source)
+static struct kf_remote *remote_of(struct kf_source *source)
 {
-    return kf_container_of(source, struct remote, source);
+    return kf_container_of(source, struct kf_remote, source);
 }
 
-static struct kf_stats *stats_of(const struct remote *remote)
+static struct kf_stats *stats_of(const struct kf_remote *remote)
 {
     return remote->registry->opts.stats;
 }
 
 /* ---- the end ----------------------------------------------------------------------- */
 
+void kf_transfer_release(struct kf_transfer *transfer)
+{
+    if (__atomic_sub_fetch(&transfer->refs, 1, __ATOMIC_ACQ_REL) != 0)
+        return;
+    kf_hops_fini(&transfer->hops);
+    kf_http_fini(&transfer->exchange);
+    kf_auth_use_fini(&transfer->auth);
+    free(transfer);
+}
+
 static void run_done(struct kf_job *job)
 {
     struct kf_source_req *req = kf_container_of(job, struct kf_source_req, job);
-    struct transfer *transfer = req->priv;
+    struct kf_transfer *transfer = req->priv;
     struct kf_source *source = req->source;
     struct kf_err result = req->result; /* `done` may free the request */
 
     req->done(req, result.kind == KF_E_NONE ? NULL : &result);
     /* Not sooner: a cancel may come while `done` waits for its owner's lock. */
-    if (transfer) {
-        kf_hops_fini(&transfer->hops);
-        kf_http_fini(&transfer->exchange);
-        kf_auth_use_fini(&transfer->auth);
-        free(transfer);
-    }
+    if (transfer)
+        kf_transfer_release(transfer);
     kf_source_close(source);
 }
 
-static void finish(struct remote *remote, struct kf_source_req *req)
+void kf_remote_finish(struct kf_remote *remote, struct kf_source_req *req)
 {
     req->job.run = run_done;
     kf_workq_submit(remote->registry->opts.workq, &req->job, req->urgency);
 }
 
-static void finish_failed(struct transfer *transfer, const struct kf_err *err)
+static void finish_failed(struct kf_transfer *transfer, const struct kf_err *err)
 {
     transfer->req->result = *err;
     kf_way_explain(&transfer->way, &transfer->req->result);
     (void)kf_fail_wrap(&transfer->req->result, "cannot read '%s'",
                        transfer->remote->source.name); /* the record is the result */
-    finish(transfer->remote, transfer->req);
+    kf_remote_finish(transfer->remote, transfer->req);
 }
 
 /* ---- redirections ------------------------------------------------------------------ */
 
-static void remember_target(struct transfer *transfer, const char *url)
+static void remember_target(struct kf_transfer *transfer, const char *url)
 {
-    struct remote *remote = transfer->remote;
+    struct kf_remote *remote = transfer->remote;
     char **target = &remote->targets[transfer->way.index];
     char *copy = url ? strdup(url) : NULL; /* no memory: the next one asks again */
 
@@ -111,9 +98,9 @@ static void remember_target(struct transfer *transfer, const char *url)
     (void)pthread_mutex_unlock(&remote->lock);
 }
 
-static char *copy_target(const struct transfer *transfer)
+static char *copy_target(const struct kf_transfer *transfer)
 {
-    struct remote *remote = transfer->remote;
+    struct kf_remote *remote = transfer->remote;
     const char *target;
     char *copy;
 
@@ -124,9 +111,9 @@ static char *copy_target(const struct transfer *transfer)
     return copy;
 }
 
-static bool is_target(const struct transfer *transfer, const char *url)
+static bool is_target(const struct kf_transfer *transfer, const char *url)
 {
-    struct remote *remote = transfer->remote;
+    struct kf_remote *remote = transfer->remote;
     const char *target;
     bool same;
 
@@ -139,7 +126,7 @@ static bool is_target(const struct transfer *transfer, const char *url)
 
 /* ---- exchanges --------------------------------------------------------------------- */
 
-static void submit_exchange(struct transfer *transfer, int64_t delay_ns)
+static void submit_exchange(struct kf_transfer *transfer, int64_t delay_ns)
 {
     struct kf_exchange *exchange = &transfer->exchange;
     struct kf_source_req *req = transfer->req;
@@ -149,7 +136,10 @@ static void submit_exchange(struct transfer *transfer, int64_t delay_ns)
     exchange->offset = req->offset + transfer->reached;
     exchange->length = req->length - transfer->reached;
     exchange->not_before_ns = delay_ns > 0 ? kf_deadline_ns(delay_ns) : 0;
+    exchange->deadline_ns = req->deadline_ns;
     exchange->refuse_whole = !transfer->way.is_last && exchange->total > WHOLE_BYTES;
+    exchange->keep_whole =
+        exchange->total > WHOLE_BYTES && !kf_carry_has_passed(transfer);
     kf_endpoint_prepare(transfer->way.endpoint, exchange);
     kf_auth_prepare(&transfer->auth, transfer->way.endpoint->auth, exchange);
     kf_stats_add(stats_of(transfer->remote), KF_STAT_FETCH_REQUESTS, 1);
@@ -158,16 +148,30 @@ static void submit_exchange(struct transfer *transfer, int64_t delay_ns)
 
 static int on_write(struct kf_exchange *exchange, const uint8_t *data, size_t length)
 {
-    struct transfer *transfer = kf_container_of(exchange, struct transfer, exchange);
-    struct kf_sink *sink = transfer->req->sink;
+    struct kf_transfer *transfer =
+        kf_container_of(exchange, struct kf_transfer, exchange);
+    struct kf_source_req *req = transfer->req;
 
-    return sink->write(sink, data, length, &transfer->req->result);
+    if (exchange->keep_whole && exchange->range_ignored) /* `req` may be gone */
+        return kf_carry_bytes(transfer, data, length);
+    return req->sink->write(req->sink, data, length, &req->result);
 }
 
-static void note_answer(struct transfer *transfer)
+/* The connection does work. Less would let a server that sends a byte at a time be asked
+ * without a pause. */
+void kf_transfer_progress(struct kf_transfer *transfer, uint64_t bytes)
+{
+    transfer->progress += bytes;
+    if (transfer->progress < KF_RETRY_PROGRESS_BYTES)
+        return;
+    transfer->progress = 0;
+    transfer->failures = 0;
+}
+
+static void note_answer(struct kf_transfer *transfer)
 {
     const struct kf_exchange *exchange = &transfer->exchange;
-    struct remote *remote = transfer->remote;
+    struct kf_remote *remote = transfer->remote;
 
     kf_stats_add(stats_of(remote), KF_STAT_FETCHED_BYTES, exchange->received);
     if (exchange->delivered == 0)
@@ -176,13 +180,7 @@ static void note_answer(struct transfer *transfer)
     if (exchange->end == KF_HTTP_COMPLETE)
         kf_way_worked(&transfer->way);
     transfer->reached += exchange->delivered;
-    transfer->progress += exchange->delivered;
-    /* The connection does work. Less would let a server that sends a byte at a time be
-     * asked without a pause. */
-    if (transfer->progress >= KF_RETRY_PROGRESS_BYTES) {
-        transfer->progress = 0;
-        transfer->failures = 0;
-    }
+    kf_transfer_progress(transfer, exchange->delivered);
     transfer->hops.resolved_anew = false;
     if (transfer->hops.redirected && !is_target(transfer, transfer->hops.url))
         remember_target(transfer, transfer->hops.url);
@@ -195,7 +193,7 @@ static void note_answer(struct transfer *transfer)
 }
 
 /* To where the way has led; straight to where that host redirected before. */
-static int set_out(struct transfer *transfer, struct kf_err *err)
+static int set_out(struct kf_transfer *transfer, struct kf_err *err)
 {
     kf_auto(kf_free) char *target = copy_target(transfer);
 
@@ -209,7 +207,7 @@ static int set_out(struct transfer *transfer, struct kf_err *err)
 }
 
 /* Whether another host takes over, from the byte reached; `last` says why. */
-static bool go_elsewhere(struct transfer *transfer,
+static bool go_elsewhere(struct kf_transfer *transfer,
                          const struct kf_retry_verdict *verdict)
 {
     unsigned failed_at_last = transfer->way.is_last ? 1 : 0;
@@ -228,7 +226,7 @@ static bool go_elsewhere(struct transfer *transfer,
 }
 
 /* The next exchange of the transfer, or its end. */
-static void try_again(struct transfer *transfer)
+static void try_again(struct kf_transfer *transfer)
 {
     struct kf_exchange *exchange = &transfer->exchange;
     struct kf_retry_case failure;
@@ -260,22 +258,86 @@ static void try_again(struct transfer *transfer)
     submit_exchange(transfer, verdict.delay_ns);
 }
 
+/* It was stopped at its first byte. */
+static void join(struct kf_transfer *transfer)
+{
+    transfer->joins = false;
+    if (kf_carry_wait(transfer))
+        kf_loop_resume(transfer->remote->registry->loop);
+    else
+        submit_exchange(transfer, 0);
+}
+
+/* The carrier has ended; whoever waited asks for its range, which may be given now. */
+static void ask_after(struct kf_transfer *transfer, const struct kf_transfer *carrier)
+{
+    const struct kf_exchange *exchange = &carrier->exchange;
+    struct kf_retry_case failure;
+    struct kf_retry_verdict verdict;
+
+    if (exchange->end == KF_HTTP_DEADLINE) { /* it was held for long */
+        transfer->exchange.again = false;
+        submit_exchange(transfer, 0);
+        return;
+    }
+    kf_registry_case(&failure, exchange, &carrier->hops, transfer->failures++);
+    verdict = kf_retry_decide(&failure);
+    (void)kf_registry_fail(&transfer->last, verdict.kind, exchange, carrier->hops.origin);
+    if (verdict.action == KF_RETRY_GIVE_UP) {
+        finish_failed(transfer, &transfer->last);
+        return;
+    }
+    kf_stats_add(stats_of(transfer->remote), KF_STAT_RETRIES, 1);
+    transfer->exchange.again = true;
+    submit_exchange(transfer, verdict.delay_ns);
+}
+
+static void end_carrying(struct kf_transfer *carrier)
+{
+    struct kf_remote *remote = carrier->remote;
+    struct kf_transfer_list waited = TAILQ_HEAD_INITIALIZER(waited);
+    struct kf_transfer *transfer, *next, *own = NULL;
+
+    kf_stats_add(stats_of(remote), KF_STAT_FETCHED_BYTES, carrier->exchange.received);
+    if (carrier->exchange.end == KF_HTTP_COMPLETE)
+        kf_way_worked(&carrier->way);
+    kf_carry_end(remote, &waited);
+    for (transfer = TAILQ_FIRST(&waited); transfer; transfer = next) {
+        next = TAILQ_NEXT(transfer, link);
+        if (transfer == carrier)
+            own = transfer; /* its exchange tells the others what happened */
+        else
+            ask_after(transfer, carrier);
+    }
+    if (own)
+        ask_after(own, carrier);
+    kf_transfer_release(carrier);
+    kf_carry_gone(remote);
+}
+
 static void on_ended(struct kf_exchange *exchange)
 {
-    struct transfer *transfer = kf_container_of(exchange, struct transfer, exchange);
+    struct kf_transfer *transfer =
+        kf_container_of(exchange, struct kf_transfer, exchange);
     struct kf_source_req *req = transfer->req;
 
+    if (kf_carry_is_by(transfer)) {
+        end_carrying(transfer);
+        return;
+    }
     note_answer(transfer);
     exchange->again = false;
-    if (kf_auth_again(&transfer->auth, exchange)) {
+    if (transfer->joins) {
+        join(transfer);
+    } else if (kf_auth_again(&transfer->auth, exchange)) {
         submit_exchange(transfer, 0);
     } else if (transfer->reached == req->length) {
-        finish(transfer->remote, req);
+        kf_remote_finish(transfer->remote, req);
     } else if (exchange->end == KF_HTTP_STOPPED) {
         if (req->result.kind == KF_E_NONE)
             (void)kf_fail(&req->result, KF_E_CANCELLED, "reading '%s': stopped",
                           transfer->remote->source.name); /* the record is the result */
-        finish(transfer->remote, req);
+        kf_remote_finish(transfer->remote, req);
     } else if (kf_hops_is_redirect(exchange)) {
         if (kf_hops_follow(&transfer->hops, exchange, &transfer->last) == 0)
             submit_exchange(transfer, 0);
@@ -289,9 +351,9 @@ static void on_ended(struct kf_exchange *exchange)
 /* ---- the source -------------------------------------------------------------------- */
 
 /* What was damaged is asked for again of the last host: it has what the mirrors copy. */
-static int choose(struct transfer *transfer, struct kf_err *err)
+static int choose(struct kf_transfer *transfer, struct kf_err *err)
 {
-    struct remote *remote = transfer->remote;
+    struct kf_remote *remote = transfer->remote;
     int served = __atomic_load_n(&remote->served, __ATOMIC_RELAXED);
 
     if (!transfer->req->fresh)
@@ -302,49 +364,62 @@ static int choose(struct transfer *transfer, struct kf_err *err)
                              KF_HOST_PULL, err);
 }
 
-static int begin(struct remote *remote, struct kf_source_req *req, struct kf_err *err)
+static int begin(struct kf_remote *remote, struct kf_source_req *req, struct kf_err *err)
 {
-    struct transfer *transfer = calloc(1, sizeof(*transfer));
+    struct kf_transfer *transfer = calloc(1, sizeof(*transfer));
 
     if (!transfer)
         return kf_fail(err, KF_E_NOMEM, "no memory for a request");
     kf_http_init(&transfer->exchange);
     transfer->req = req;
     transfer->remote = remote;
+    transfer->refs = 1;
     transfer->exchange.ranged = true;
     transfer->exchange.total = remote->source.size;
     transfer->exchange.urgency = req->urgency;
     transfer->exchange.fresh_connection = req->fresh;
-    transfer->exchange.deadline_ns = req->deadline_ns;
     transfer->exchange.write = on_write;
     transfer->exchange.ended = on_ended;
     req->priv = transfer;
     if (choose(transfer, err) != 0 || set_out(transfer, err) != 0)
         return -1;
-    submit_exchange(transfer, 0);
+    if (kf_carry_wait(transfer))
+        kf_loop_resume(remote->registry->loop);
+    else
+        submit_exchange(transfer, 0);
     return 0;
 }
 
 static void submit(struct kf_source *source, struct kf_source_req *req)
 {
-    struct remote *remote = remote_of(kf_source_ref(source)); /* until done has run */
+    struct kf_remote *remote = remote_of(kf_source_ref(source)); /* until done has run */
 
     if (req->result.kind != KF_E_NONE || begin(remote, req, &req->result) != 0)
-        finish(remote, req);
+        kf_remote_finish(remote, req);
 }
 
 static void cancel(struct kf_source *source, struct kf_source_req *req)
 {
-    struct transfer *transfer = req->priv;
+    struct kf_remote *remote = remote_of(source);
+    struct kf_transfer *transfer = req->priv;
 
-    if (transfer)
-        kf_loop_cancel(remote_of(source)->registry->loop, &transfer->exchange);
+    if (!transfer)
+        return;
+    (void)pthread_mutex_lock(&remote->lock);
+    transfer->cancelled = true;
+    if (transfer->waits)
+        kf_carry_drop_locked(transfer, KF_E_CANCELLED, "stopped");
+    else if (transfer != remote->carrier)
+        kf_loop_cancel(remote->registry->loop, &transfer->exchange);
+    (void)pthread_mutex_unlock(&remote->lock);
 }
 
 static void destroy(struct kf_source *source)
 {
-    struct remote *remote = remote_of(source);
+    struct kf_remote *remote = remote_of(source);
 
+    kf_carry_stop(remote);
+    (void)pthread_cond_destroy(&remote->gone);
     (void)pthread_mutex_destroy(&remote->lock);
     for (size_t i = 0; i < KF_ARRAY_LEN(remote->targets); i++)
         free(remote->targets[i]);
@@ -357,7 +432,7 @@ static const struct kf_source_ops remote_ops = {submit, cancel, destroy};
 struct kf_source *kf_remote_new(struct kf_registry *registry, const struct kf_desc *desc,
                                 struct kf_err *err)
 {
-    struct remote *remote = calloc(1, sizeof(*remote));
+    struct kf_remote *remote = calloc(1, sizeof(*remote));
 
     if (!remote) {
         (void)kf_fail(err, KF_E_NOMEM, "no memory for a blob"); /* NULL says it */
@@ -368,6 +443,8 @@ struct kf_source *kf_remote_new(struct kf_registry *registry, const struct kf_de
     remote->source.refs = 1;
     (void)kf_digest_format(&desc->digest, remote->source.name); /* shorter than name */
     remote->registry = kf_registry_ref(registry);
+    TAILQ_INIT(&remote->waiting);
     (void)pthread_mutex_init(&remote->lock, NULL); /* a plain mutex cannot fail */
+    (void)pthread_cond_init(&remote->gone, NULL);  /* nor such a condition */
     return &remote->source;
 }

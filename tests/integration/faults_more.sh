@@ -315,4 +315,51 @@ case_real_readers_and_an_outage() {
     umount_kit
 }
 
+# The host answers every range with the whole blob: one transfer of it serves all readers,
+# wherever they are, and what it passes on the way to them is kept.
+case_one_transfer_of_a_whole_blob() {
+    local reader readers='' place
+    serve_kit 160M
+    mount_kit "$KIT"
+    rule '{"path": "blobs", "action": "full200", "count": 0}'
+    mark=$(control mark)
+    exec 9<"$MNT/model/w.bin" # what waits to be written is not lost between two readers
+    for place in 120 80 40 8; do
+        check_bytes "$MNT/model/w.bin" 1 $((place * MIB)) $((24 * MIB)) &
+        readers+=" $!"
+    done
+    for reader in $readers; do
+        wait "$reader" || fail "wrong bytes, or none"
+    done
+    memory_is_bounded
+    check_bytes "$MNT/model/w.bin" 1 0 0
+    exec 9<&-
+    at_most "$(sent "from=$mark" path=blobs)" $((224 * MIB)) "bytes of a 160 MiB blob"
+    equal "$(status_of counters.read_errors)" 0 "errors given to readers"
+    umount_kit
+    mount_kit "$KIT"
+    check_bytes "$MNT/model/w.bin" 1 0 0
+    at_most "$(status_of counters.fetched_bytes)" "$MIB" "bytes fetched by a second mount"
+    umount_kit
+}
+
+# That transfer is cut: what it brought stays, and the rest comes by another one.
+case_cut_transfer_of_a_whole_blob() {
+    serve_kit 160M
+    mount_kit "$KIT"
+    rule '{"path": "blobs", "action": "full200", "count": 0}' \
+        '{"path": "blobs", "action": "drop", "after": 80000000, "count": 1}'
+    mark=$(control mark)
+    exec 9<"$MNT/model/w.bin"
+    check_bytes "$MNT/model/w.bin" 1 $((120 * MIB)) $((8 * MIB)) &
+    reader=$!
+    check_bytes "$MNT/model/w.bin" 1 $((60 * MIB)) $((8 * MIB))
+    wait "$reader" || fail "wrong bytes, or none"
+    check_bytes "$MNT/model/w.bin" 1 0 0
+    exec 9<&-
+    at_most "$(sent "from=$mark" path=blobs)" $((320 * MIB)) "bytes of a 160 MiB blob"
+    equal "$(status_of counters.read_errors)" 0 "errors given to readers"
+    umount_kit
+}
+
 run_case "$@"
