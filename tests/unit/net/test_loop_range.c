@@ -3,6 +3,8 @@
 #include <curl/curl.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/mem.h"
 #include "http_peer.h"
 #include "loop_run.h"
 
@@ -50,6 +52,37 @@ Test(loop_range, range_out_of_the_whole)
                      "HTTP/1.1 200 OK\r\nContent-Length: %u\r\n\r\n", RUN_TOTAL);
     run_expect_range(&run, 1000, 50);
     cr_assert(run.exchange.range_ignored);
+    run_fini(&run);
+}
+
+/* Nothing is taken at first; what comes later begins with the same byte. */
+static int hold_first(struct kf_exchange *exchange, const uint8_t *data, size_t length)
+{
+    struct run *run = kf_container_of(exchange, struct run, exchange);
+
+    if (exchange->hold_until_ns == 0) {
+        exchange->hold_until_ns = kf_deadline_ns(50 * KF_NS_PER_MS);
+        return KF_HTTP_HOLD;
+    }
+    cr_assert_leq(exchange->hold_until_ns, kf_now_ns());
+    memcpy(run->data + run->length, data, length);
+    run->length += length;
+    return 0;
+}
+
+Test(loop_range, whole_that_is_kept_and_held)
+{
+    struct run run;
+
+    kf_http_peer_say(run_peer, run_resource, RUN_TOTAL, KF_HTTP_THEN_HANG,
+                     "HTTP/1.1 200 OK\r\nContent-Length: %u\r\n\r\n", RUN_TOTAL);
+    run_range(&run, 1000, 50);
+    run.exchange.keep_whole = true;
+    run.exchange.write = hold_first;
+    cr_assert_eq(run_go(&run), KF_HTTP_COMPLETE);
+    cr_assert(run.exchange.range_ignored);
+    cr_assert_eq(run.exchange.received, RUN_TOTAL, "held bytes are counted once");
+    run_expect_bytes(&run, 0, RUN_TOTAL);
     run_fini(&run);
 }
 
