@@ -261,9 +261,11 @@ static void try_again(struct kf_transfer *transfer)
 /* It was stopped at its first byte. */
 static void join(struct kf_transfer *transfer)
 {
+    struct kf_loop *loop = transfer->remote->registry->loop;
+
     transfer->joins = false;
-    if (kf_carry_wait(transfer))
-        kf_loop_resume(transfer->remote->registry->loop);
+    if (kf_carry_wait(transfer)) /* `transfer` may be gone */
+        kf_loop_resume(loop);
     else
         submit_exchange(transfer, 0);
 }
@@ -383,7 +385,7 @@ static int begin(struct kf_remote *remote, struct kf_source_req *req, struct kf_
     req->priv = transfer;
     if (choose(transfer, err) != 0 || set_out(transfer, err) != 0)
         return -1;
-    if (kf_carry_wait(transfer))
+    if (kf_carry_wait(transfer)) /* `transfer` may be gone */
         kf_loop_resume(remote->registry->loop);
     else
         submit_exchange(transfer, 0);

@@ -78,7 +78,7 @@ int kf_carry_bytes(struct kf_transfer *transfer, const uint8_t *data, size_t len
 bool kf_carry_is_by(const struct kf_transfer *transfer);
 /* Whether the blob is carried, and what the transfer wants has passed. */
 bool kf_carry_has_passed(const struct kf_transfer *transfer);
-/* Waits for its bytes; false: nothing carries them, it is to ask. */
+/* Waits for its bytes, or is ended at once; false: nothing carries them, it is to ask. */
 bool kf_carry_wait(struct kf_transfer *transfer);
 /* One that waits is ended. */
 void kf_carry_drop_locked(struct kf_transfer *transfer, enum kf_err_kind kind,
