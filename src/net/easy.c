@@ -1,11 +1,16 @@
 #include "net/easy.h"
 
+#include <stdlib.h>
+
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/address.h"
 #include "net/http.h"
 #include "net/loop.h"
 
 #define BUFFER_BYTES (256L << 10)
+/* A host that moves is followed soon. */
+#define NAMES_S 10L
 /* Servers and balancers close idle connections after a minute or so. */
 #define IDLE_CONNECTION_S 30L
 
@@ -25,6 +30,7 @@ static const struct {
     {CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES},
     {CURLOPT_TCP_KEEPALIVE, 1},
     {CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_S},
+    {CURLOPT_DNS_CACHE_TIMEOUT, NAMES_S},
     {CURLOPT_CA_CACHE_TIMEOUT, 0}, /* the file of authorities may be replaced */
 };
 
@@ -78,4 +84,56 @@ int kf_easy_configure(CURL *easy, const struct kf_loop_opts *opts,
           set_option(easy, CURLOPT_USERAGENT, "kitfs") &&
           set_tls(easy, tls ? tls : &own) && set_option(easy, CURLOPT_PROXY, opts->proxy);
     return set ? 0 : -1;
+}
+
+bool kf_easy_has_proxy(const struct kf_loop_opts *opts)
+{
+    static const char *const names[] = {"http_proxy", "https_proxy", "HTTPS_PROXY",
+                                        "all_proxy", "ALL_PROXY"};
+
+    if (opts->proxy)
+        return opts->proxy[0] != '\0';
+    for (size_t i = 0; i < KF_ARRAY_LEN(names); i++) {
+        const char *value = getenv(names[i]);
+
+        if (value && value[0])
+            return true;
+    }
+    return false;
+}
+
+void kf_easy_reset(CURL *easy)
+{
+    /* curl's own reset keeps a list that was not looked at, for a request that was
+     * cancelled at once, and the next one would read it. */
+    (void)curl_easy_setopt(easy, CURLOPT_RESOLVE, NULL);
+    curl_easy_reset(easy);
+}
+
+struct curl_slist *kf_easy_place(CURL *easy, const char *origin, const char *address)
+{
+    kf_auto(kf_free) char *line = kf_address_line(origin, address);
+    struct curl_slist *list = line ? curl_slist_append(NULL, line) : NULL;
+
+    if (list)
+        (void)curl_easy_setopt(easy, CURLOPT_RESOLVE, list); /* only stores it */
+    return list;
+}
+
+const char *kf_easy_address(CURL *easy)
+{
+    char *address = NULL;
+
+    (void)curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &address);
+    return address ? address : "";
+}
+
+bool kf_easy_is_lost(CURL *easy, CURLcode code)
+{
+    curl_off_t looked_up = 0;
+
+    if (code == CURLE_COULDNT_RESOLVE_HOST)
+        return true;
+    (void)curl_easy_getinfo(easy, CURLINFO_NAMELOOKUP_TIME_T, &looked_up);
+    return (code == CURLE_OK || code == CURLE_OPERATION_TIMEDOUT) && looked_up == 0;
 }

@@ -398,7 +398,7 @@ void kf_http_reset(struct kf_exchange *exchange)
     exchange->retry_after_ns = 0;
     exchange->delivered = exchange->received = 0;
     exchange->range_ignored = false;
-    exchange->held = exchange->probe = false;
+    exchange->held = exchange->probe = exchange->name_lost = false;
     exchange->curl_code = 0;
     exchange->text[0] = '\0';
     exchange->head_bytes = 0;

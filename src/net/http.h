@@ -174,6 +174,7 @@ struct kf_exchange {
     uint64_t received;                 /* body bytes that came, delivered or not */
     bool range_ignored;                /* 200 with the whole resource */
     bool held;                         /* it had to wait for its host (net/health.h) */
+    bool name_lost;                    /* its host's name could not be looked up */
     struct kf_buf error_body;          /* KF_HTTP_STATUS only */
     int curl_code;                     /* KF_HTTP_BROKEN only; a CURLcode */
     char text[KF_HTTP_TEXT_SIZE]; /* the cause of BROKEN or BAD, printable; else "" */
@@ -194,6 +195,7 @@ struct kf_exchange {
     struct kf_exchange *next, *prev;
     void *easy;
     void *request_headers;
+    void *resolve; /* what curl is told of its host's address; or NULL */
     int64_t progress_ns;
     bool sent;
     bool probe;    /* of a host that rests */

@@ -12,8 +12,8 @@
 #include "net/easy.h"
 #include "net/events.h"
 #include "net/http.h"
+#include "net/notice.h"
 #include "net/peers.h"
-#include "net/retry.h"
 
 #define CONNECT_NS (5 * KF_NS_PER_S)
 #define STALL_NS (5 * KF_NS_PER_S)
@@ -100,7 +100,7 @@ static void put_easy(struct kf_loop *loop, CURL *easy)
         curl_easy_cleanup(easy);
         return;
     }
-    curl_easy_reset(easy); /* forgets pointers into the exchange */
+    kf_easy_reset(easy); /* forgets pointers into the exchange */
     loop->spare[loop->spare_count++] = easy;
 }
 
@@ -117,43 +117,20 @@ static void end_waiting(struct kf_loop *loop, struct kf_exchange *exchange,
     exchange->ended(exchange);
 }
 
-static enum kf_health_news news_of(const struct kf_exchange *exchange)
-{
-    if (exchange->end == KF_HTTP_STATUS && exchange->status == 429)
-        return KF_HEALTH_TOO_MANY;
-    if (kf_retry_is_of_host(exchange))
-        return KF_HEALTH_FAILURE;
-    return exchange->head_over ? KF_HEALTH_ANSWER : KF_HEALTH_NOTHING;
-}
-
-static void note_end(struct kf_loop *loop, const struct kf_exchange *exchange)
-{
-    struct kf_peer *peer = kf_peers_get(&loop->peers, exchange->origin);
-
-    if (peer)
-        kf_health_ended(&peer->health, exchange->probe, news_of(exchange),
-                        exchange->retry_after_ns, kf_now_ns());
-}
-
 static void end_active(struct kf_loop *loop, struct kf_exchange *exchange,
                        enum kf_http_end imposed, CURLcode code)
 {
     CURL *easy = exchange->easy;
 
     unlink_from(&loop->active, exchange);
+    if (imposed != KF_HTTP_CANCELLED)
+        kf_notice_connection(&loop->peers, exchange, code);
     (void)curl_multi_remove_handle(loop->multi, easy); /* it is in there */
     kf_http_finish(exchange, imposed, (int)code);
     put_easy(loop, easy);
-    note_end(loop, exchange);
+    kf_notice_end(&loop->peers, exchange);
     loop->look_at_waiting = true; /* a slot is free */
     exchange->ended(exchange);
-}
-
-static void note_start(struct kf_loop *loop, struct kf_exchange *exchange, int64_t now)
-{
-    struct kf_peer *peer = kf_peers_get(&loop->peers, exchange->origin);
-
-    exchange->probe = peer && kf_health_sent(&peer->health, exchange->again, now);
 }
 
 static void start(struct kf_loop *loop, struct kf_exchange *exchange, int64_t now)
@@ -168,7 +145,7 @@ static void start(struct kf_loop *loop, struct kf_exchange *exchange, int64_t no
     }
     unlink_from(&loop->waiting, exchange);
     append(&loop->active, exchange);
-    note_start(loop, exchange, now);
+    kf_notice_start(&loop->peers, exchange, now);
     exchange->held = false;
     exchange->progress_ns = now;
 }
@@ -309,18 +286,9 @@ static bool leave_waiting(struct kf_loop *loop, struct kf_exchange *exchange, in
     return says != KF_HTTP_GATE_WAIT;
 }
 
-/* When its host may be asked. */
-static int64_t host_due(struct kf_loop *loop, const struct kf_exchange *exchange,
-                        int64_t now)
-{
-    struct kf_peer *peer = kf_peers_get(&loop->peers, exchange->origin);
-
-    return peer ? kf_health_due(&peer->health, exchange->again, now) : now;
-}
-
 static void look_at(struct kf_loop *loop, struct kf_exchange *exchange, int64_t now)
 {
-    int64_t due = exchange->deadline_ns, may = host_due(loop, exchange, now);
+    int64_t due = exchange->deadline_ns, may = kf_notice_due(&loop->peers, exchange, now);
 
     if (is_cancelled(exchange)) {
         end_waiting(loop, exchange, KF_HTTP_CANCELLED, CURLE_OK);
@@ -505,6 +473,7 @@ int kf_loop_new(struct kf_loop **ret, const struct kf_loop_opts *opts, struct kf
     (void)pthread_mutex_init(&loop->lock, NULL); /* cannot fail with default attributes */
     loop->look_again_ns = KF_NO_DEADLINE;
     loop->events.epoll_fd = loop->events.wake_fd = -1;
+    loop->peers.by_proxy = kf_easy_has_proxy(opts);
     loop->multi = global_result == CURLE_OK ? curl_multi_init() : NULL;
     if (copy_opts(&loop->opts, opts) != 0 || !loop->multi) {
         release(loop);

@@ -6,9 +6,11 @@
 #ifndef KF_NET_PEERS_H
 #define KF_NET_PEERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "net/address.h"
 #include "net/health.h"
 
 #define KF_PEERS_LIMIT 64u
@@ -17,11 +19,13 @@ struct kf_peer {
     char *origin;
     uint64_t used; /* the higher, the later */
     struct kf_health health;
+    struct kf_address address;
 };
 
 struct kf_peers {
     size_t count;
     uint64_t uses;
+    bool by_proxy; /* the owner's: then the addresses would be those of the proxy */
     struct kf_peer peers[KF_PEERS_LIMIT];
 };
 

@@ -18,6 +18,8 @@ int kf_registry_fail(struct kf_err *err, enum kf_err_kind kind,
         [KF_HTTP_DEADLINE] = "it gave no answer in time",
         [KF_HTTP_CANCELLED] = "cancelled",
     };
+    static const char name_remedy[] =
+        ". Check the name, and the name servers in /etc/resolv.conf";
     const char *host = kf_url_origin_host(origin);
     char text[KF_REPLY_TEXT_SIZE] = "";
 
@@ -37,7 +39,8 @@ int kf_registry_fail(struct kf_err *err, enum kf_err_kind kind,
                        text[0] ? ", it says: " : "", text);
     case KF_HTTP_BROKEN:
     case KF_HTTP_BAD:
-        return kf_fail(err, kind, "'%s': %s", host, exchange->text);
+        return kf_fail(err, kind, "'%s': %s%s", host, exchange->text,
+                       exchange->name_lost ? name_remedy : "");
     case KF_HTTP_STALLED:
     case KF_HTTP_TOO_LONG:
     case KF_HTTP_DEADLINE:

@@ -32,7 +32,8 @@ need() {
 }
 
 run_case() {
-    "case_$1"
+    CASE=$1
+    "case_$CASE"
 }
 
 within() { # SECONDS COMMAND...: everything that touches a mount has a limit

@@ -135,4 +135,153 @@ case_name_that_nobody_asked_for() {
     KITFS_CACHE_DIR=$TMP/other refused 'connect' kit mount --plain-http "$KIT" "$MNT"
 }
 
+# --- names that cannot be looked up -----------------------------------------------------
+
+NAME=kit.test
+
+# The case itself, again, where network and name server are its own.
+own_network() {
+    if [ -z "${OWN_NETWORK:-}" ]; then
+        need unshare ip
+        unshare -n -m true || skip "no networks of our own here"
+        OWN_NETWORK=1 exec unshare -n -m "$0" "$CASE"
+    fi
+    ip link set lo up
+    echo nameserver 127.0.0.1 >"$TMP/resolv.conf"
+    echo hosts: files dns >"$TMP/nsswitch.conf"
+    mount --bind "$TMP/resolv.conf" /etc/resolv.conf
+    mount --bind "$TMP/nsswitch.conf" /etc/nsswitch.conf
+    names 127.0.0.1
+    python3 "$here/names.py" "$TMP/names" &
+    NAMES_PID=$!
+    until_true 10 getent hosts "$NAME" >/dev/null || fail "no name server"
+}
+
+names() { # WORD or ADDRESSES: what the name server says from now on; "nobody" ends it
+    if [ "$1" = nobody ]; then
+        kill "$NAMES_PID"
+        wait "$NAMES_PID" 2>/dev/null || true
+        return
+    fi
+    echo "$@" >"$TMP/names.new"
+    mv "$TMP/names.new" "$TMP/names"
+}
+
+serve_named_kit() { # SIZE [ARGUMENTS of registry.py]
+    serve_kit "$@"
+    PORT_KEPT=${REG##*:}
+    KIT=$NAME:$PORT_KEPT/kit:v1
+}
+
+# No connection is left, and whatever was looked up is forgotten (10 s).
+forget_names() {
+    registry_stop
+    sleep 11
+    registry_start --layout "kit=$TMP/layout" --port "$PORT_KEPT" "$@"
+}
+
+case_name_is_unknown_at_the_mount_as_root() {
+    own_network
+    serve_named_kit 8M
+    names unknown
+    began=$SECONDS
+    refused "$NAME.*resolve.*check the name" kit mount --plain-http --read-timeout 5s "$KIT" "$MNT"
+    at_most $((SECONDS - began)) 10 "seconds"
+    names silent
+    began=$SECONDS
+    refused "$NAME.*resolv.*check the name" \
+        kit mount --plain-http --read-timeout 8s "$KIT" "$MNT"
+    at_most $((SECONDS - began)) 15 "seconds"
+    names nobody
+    began=$SECONDS
+    refused "$NAME.*resolve.*check the name" \
+        kit mount --plain-http --read-timeout 5s "$KIT" "$MNT"
+    at_most $((SECONDS - began)) 10 "seconds"
+}
+
+case_name_comes_back_while_a_reader_waits_as_root() {
+    own_network
+    serve_named_kit 64M
+    fill_cache "$MIB"
+    names unknown
+    mounts_from_the_cache "$KIT"
+    check_bytes "$MNT/model/w.bin" 1 $((40 * MIB)) "$MIB" &
+    reader=$!
+    sleep 3
+    kill -0 "$reader" || fail "it does not wait"
+    names 127.0.0.1
+    wait "$reader" || fail "the reader saw an error"
+    equal "$(status_of counters.read_errors)" 0 "errors given to readers"
+    umount_kit
+}
+
+# Where it was found last does as well.
+name_is_gone() { # WORD
+    own_network
+    serve_named_kit 64M
+    mount_kit "$KIT"
+    check_bytes "$MNT/model/w.bin" 1 0 "$MIB"
+    forget_names
+    names "$1"
+    began=$SECONDS
+    check_bytes "$MNT/model/w.bin" 1 $((20 * MIB)) "$MIB"
+    at_most $((SECONDS - began)) 12 "seconds of the first read"
+    registry_stop
+    registry_start --layout "kit=$TMP/layout" --port "$PORT_KEPT"
+    began=$(milliseconds)
+    check_bytes "$MNT/model/w.bin" 1 $((40 * MIB)) "$MIB"
+    at_most $(($(milliseconds) - began)) 4500 "milliseconds when that is known"
+    equal "$(status_of counters.read_errors)" 0 "errors given to readers"
+    umount_kit
+}
+
+case_name_is_unknown_after_the_mount_as_root() {
+    name_is_gone unknown
+}
+
+case_name_server_is_gone_after_the_mount_as_root() {
+    name_is_gone nobody
+}
+
+case_name_server_is_silent_after_the_mount_as_root() {
+    name_is_gone silent
+}
+
+# To another address, while its name was lost, too.
+case_registry_moves_as_root() {
+    own_network
+    serve_named_kit 64M
+    mount_kit "$KIT"
+    check_bytes "$MNT/model/w.bin" 1 0 "$MIB"
+    forget_names --address 127.0.0.2
+    names 127.0.0.2
+    check_bytes "$MNT/model/w.bin" 1 $((20 * MIB)) "$MIB"
+    names unknown
+    forget_names --address 127.0.0.2
+    check_bytes "$MNT/model/w.bin" 1 $((40 * MIB)) "$MIB"
+    registry_stop
+    registry_start --layout "kit=$TMP/layout" --port "$PORT_KEPT" --address 127.0.0.3
+    names 127.0.0.3
+    check_bytes "$MNT/model/w.bin" 1 $((60 * MIB)) "$MIB"
+    equal "$(status_of counters.read_errors)" 0 "errors given to readers"
+    umount_kit
+}
+
+# Its first address is of IPv6, and nothing that is sent there comes back.
+case_ipv6_black_hole_as_root() {
+    own_network
+    ip link add hole type veth peer name bottom
+    ip link set bottom up
+    ip link set hole up
+    ip -6 address add 2001:db8::2/64 dev hole nodad
+    ip -6 neighbour add 2001:db8::1 lladdr 02:00:00:00:00:01 dev hole
+    names 2001:db8::1 127.0.0.1
+    serve_named_kit 64M
+    began=$(milliseconds)
+    mount_kit "$KIT"
+    check_bytes "$MNT/model/w.bin" 1 $((20 * MIB)) "$MIB"
+    at_most $(($(milliseconds) - began)) 5000 "milliseconds until it was read"
+    umount_kit
+}
+
 run_case "$@"

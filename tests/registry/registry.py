@@ -136,6 +136,7 @@ def linger(sock):
 
 class App:
     def __init__(self, args):
+        self.address = args.address
         self.repositories = store.load(args.layout, args.synthetic)
         self.journal = Journal(args.journal)
         self.link = Link(args.latency_ms, args.rate_total, args.rate_conn)
@@ -329,7 +330,7 @@ class App:
             sock.close()
 
     def listen(self, server, port=0):
-        listener = socket.create_server(("127.0.0.1", port), backlog=256)
+        listener = socket.create_server((self.address, port), backlog=256)
         self.ports[server] = listener.getsockname()[1]
 
         def accept():
@@ -410,6 +411,7 @@ def parse_args(argv):
     options.add_argument("--latency-ms", type=float, default=0)
     options.add_argument("--rate-total", type=float, default=0, metavar="BYTES/S")
     options.add_argument("--rate-conn", type=float, default=0, metavar="BYTES/S")
+    options.add_argument("--address", default="127.0.0.1", help="on loopback")
     options.add_argument("--port", type=int, default=0, help="of the registry")
     options.add_argument("--journal")
     options.add_argument("--port-file")
