@@ -185,13 +185,20 @@ static bool is_pause_over(const struct kf_exchange *exchange, bool all, int64_t 
 
 static void end_pauses(struct kf_loop *loop, bool all, int64_t now)
 {
-    for (struct kf_exchange *exchange = loop->active.first; exchange;
-         exchange = exchange->next) {
+    struct kf_exchange *exchange, *next;
+
+    for (exchange = loop->active.first; exchange; exchange = next) {
+        CURLcode code;
+
+        next = exchange->next;
         if (!exchange->paused || !is_pause_over(exchange, all, now))
             continue;
         exchange->paused = exchange->blocked = false;
         exchange->progress_ns = now;
-        (void)curl_easy_pause(exchange->easy, CURLPAUSE_CONT); /* perform tells */
+        /* Here `write` gets what it did not take; perform does not tell of its end. */
+        code = curl_easy_pause(exchange->easy, CURLPAUSE_CONT);
+        if (code != CURLE_OK)
+            end_active(loop, exchange, KF_HTTP_OPEN, code);
     }
 }
 

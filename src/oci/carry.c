@@ -28,15 +28,23 @@ bool kf_carry_is_by(const struct kf_transfer *transfer)
     return is_it;
 }
 
-bool kf_carry_has_passed(const struct kf_transfer *transfer)
+bool kf_carry_goes_beside(const struct kf_transfer *transfer)
 {
     struct kf_remote *remote = transfer->remote;
-    bool passed;
+    uint64_t end = transfer->req->offset + transfer->req->length;
+    bool passed, beside;
 
     (void)pthread_mutex_lock(&remote->lock);
     passed = remote->carrier && kf_transfer_next(transfer) < remote->carried;
+    beside = passed && !remote->gives_way && remote->beside + end <= remote->carried;
+    if (beside) {
+        remote->beside += end; /* all before it comes, too */
+    } else if (passed) {
+        remote->gives_way = true;
+        kf_loop_resume(remote->registry->loop);
+    }
     (void)pthread_mutex_unlock(&remote->lock);
-    return passed;
+    return beside;
 }
 
 static void leave_locked(struct kf_transfer *transfer)
@@ -91,6 +99,8 @@ static void carry_first_locked(struct kf_transfer *transfer)
     remote->carrier = transfer;
     remote->ending++;
     remote->carried = remote->again = 0;
+    remote->beside = 0;
+    remote->gives_way = false;
     remote->gap_ends_ns = 0;
     __atomic_store_n(&remote->source.next_plus_1, 1, __ATOMIC_RELAXED);
     wait_locked(transfer);
@@ -202,7 +212,7 @@ int kf_carry_bytes(struct kf_transfer *transfer, const uint8_t *data, size_t len
     if (!remote->carrier)
         carry_first_locked(transfer);
     if (remote->carrier == transfer)
-        rc = spread_locked(remote, data, length);
+        rc = remote->gives_way ? -1 : spread_locked(remote, data, length);
     else
         transfer->joins = true;
     (void)pthread_mutex_unlock(&remote->lock);

@@ -139,7 +139,7 @@ static void submit_exchange(struct kf_transfer *transfer, int64_t delay_ns)
     exchange->deadline_ns = req->deadline_ns;
     exchange->refuse_whole = !transfer->way.is_last && exchange->total > WHOLE_BYTES;
     exchange->keep_whole =
-        exchange->total > WHOLE_BYTES && !kf_carry_has_passed(transfer);
+        exchange->total > WHOLE_BYTES && !kf_carry_goes_beside(transfer);
     kf_endpoint_prepare(transfer->way.endpoint, exchange);
     kf_auth_prepare(&transfer->auth, transfer->way.endpoint->auth, exchange);
     kf_stats_add(stats_of(transfer->remote), KF_STAT_FETCH_REQUESTS, 1);
@@ -277,7 +277,8 @@ static void ask_after(struct kf_transfer *transfer, const struct kf_transfer *ca
     struct kf_retry_case failure;
     struct kf_retry_verdict verdict;
 
-    if (exchange->end == KF_HTTP_DEADLINE) { /* it was held for long */
+    if (exchange->end == KF_HTTP_DEADLINE || /* it was held for long */
+        exchange->end == KF_HTTP_STOPPED) {  /* it gave way */
         transfer->exchange.again = false;
         submit_exchange(transfer, 0);
         return;

@@ -35,6 +35,8 @@ struct kf_remote {
     struct kf_transfer_list waiting; /* none for what the carrier has passed */
     uint64_t carried;                /* bytes of the blob that it has passed */
     size_t again;                    /* of these, such as it was given and held */
+    uint64_t beside;                 /* bytes asked for beside, of what it has passed */
+    bool gives_way;                  /* the carrier is to stop */
     int64_t gap_ends_ns;             /* 0: what it comes to is wanted */
     unsigned ending;                 /* carriers that are not gone yet */
     pthread_cond_t gone;
@@ -76,8 +78,10 @@ void kf_remote_finish(struct kf_remote *remote, struct kf_source_req *req);
  * stops the exchange, as another one does: `joins`. The network thread. */
 int kf_carry_bytes(struct kf_transfer *transfer, const uint8_t *data, size_t length);
 bool kf_carry_is_by(const struct kf_transfer *transfer);
-/* Whether the blob is carried, and what the transfer wants has passed. */
-bool kf_carry_has_passed(const struct kf_transfer *transfer);
+/* Whether the transfer is to bring its range alone, beside the carrier, which has passed
+ * it. Not where such ranges would have cost as much as the carrier has brought: then it
+ * is stopped, and the blob carried anew. */
+bool kf_carry_goes_beside(const struct kf_transfer *transfer);
 /* Waits for its bytes, or is ended at once; false: nothing carries them, it is to ask. */
 bool kf_carry_wait(struct kf_transfer *transfer);
 /* One that waits is ended. */

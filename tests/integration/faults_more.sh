@@ -334,7 +334,8 @@ case_one_transfer_of_a_whole_blob() {
     memory_is_bounded
     check_bytes "$MNT/model/w.bin" 1 0 0
     exec 9<&-
-    at_most "$(sent "from=$mark" path=blobs)" $((224 * MIB)) "bytes of a 160 MiB blob"
+    # Beside it, what ranges had brought before the first of them was carried.
+    at_most "$(sent "from=$mark" path=blobs)" $((256 * MIB)) "bytes of a 160 MiB blob"
     equal "$(status_of counters.read_errors)" 0 "errors given to readers"
     umount_kit
     mount_kit "$KIT"
@@ -358,6 +359,27 @@ case_cut_transfer_of_a_whole_blob() {
     check_bytes "$MNT/model/w.bin" 1 0 0
     exec 9<&-
     at_most "$(sent "from=$mark" path=blobs)" $((320 * MIB)) "bytes of a 160 MiB blob"
+    equal "$(status_of counters.read_errors)" 0 "errors given to readers"
+    umount_kit
+}
+
+# Files that it has passed are read: not by a transfer for each range of them.
+case_whole_blob_from_its_middle() {
+    cat >"$TMP/spec" <<EOF
+{"layers": [{"kind": "model", "path": "model", "files": [
+    {"path": "model/a.bin", "size": $((80 * MIB)), "seed": 1},
+    {"path": "model/b.bin", "size": $((80 * MIB)), "seed": 2}]}]}
+EOF
+    make_kit v1 --spec "$TMP/spec"
+    registry_start --layout "kit=$TMP/layout"
+    KIT=$REG/kit:v1
+    mount_kit "$KIT"
+    rule '{"path": "blobs", "action": "full200", "count": 0}'
+    mark=$(control mark)
+    check_bytes "$MNT/model/b.bin" 2 0 $((40 * MIB))
+    check_bytes "$MNT/model/a.bin" 1 0 0
+    check_bytes "$MNT/model/b.bin" 2 0 0
+    at_most "$(sent "from=$mark" path=blobs)" $((480 * MIB)) "bytes of a 160 MiB blob"
     equal "$(status_of counters.read_errors)" 0 "errors given to readers"
     umount_kit
 }

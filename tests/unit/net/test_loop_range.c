@@ -86,6 +86,30 @@ Test(loop_range, whole_that_is_kept_and_held)
     run_fini(&run);
 }
 
+static int hold_then_stop(struct kf_exchange *exchange, const uint8_t *data,
+                          size_t length)
+{
+    (void)data;
+    (void)length;
+    if (exchange->hold_until_ns > 0)
+        return -1;
+    exchange->hold_until_ns = kf_deadline_ns(50 * KF_NS_PER_MS);
+    return KF_HTTP_HOLD;
+}
+
+Test(loop_range, held_and_then_stopped)
+{
+    struct run run;
+
+    kf_http_peer_say(run_peer, run_resource, RUN_TOTAL, KF_HTTP_THEN_HANG,
+                     "HTTP/1.1 200 OK\r\nContent-Length: %u\r\n\r\n", RUN_TOTAL);
+    run_range(&run, 1000, 50);
+    run.exchange.keep_whole = true;
+    run.exchange.write = hold_then_stop;
+    cr_assert_eq(run_go(&run), KF_HTTP_STOPPED, "it goes on without its reader");
+    run_fini(&run);
+}
+
 Test(loop_range, range_whose_end_only_closing_would_tell)
 {
     struct run run;
