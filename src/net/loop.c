@@ -124,7 +124,7 @@ static void end_active(struct kf_loop *loop, struct kf_exchange *exchange,
 
     unlink_from(&loop->active, exchange);
     if (imposed != KF_HTTP_CANCELLED)
-        kf_notice_connection(&loop->peers, exchange, code);
+        kf_notice_connection(&loop->peers, exchange, (int)code);
     (void)curl_multi_remove_handle(loop->multi, easy); /* it is in there */
     kf_http_finish(exchange, imposed, (int)code);
     put_easy(loop, easy);
