@@ -137,3 +137,11 @@ bool kf_easy_is_lost(CURL *easy, CURLcode code)
     (void)curl_easy_getinfo(easy, CURLINFO_NAMELOOKUP_TIME_T, &looked_up);
     return (code == CURLE_OK || code == CURLE_OPERATION_TIMEDOUT) && looked_up == 0;
 }
+
+int kf_easy_proxy_status(CURL *easy)
+{
+    long status = 0;
+
+    (void)curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &status);
+    return status >= 300 && status <= 999 ? (int)status : 0;
+}

@@ -31,5 +31,7 @@ const char *kf_easy_address(CURL *easy);
 /* Of a request that was not sent: whether its host's name was what it failed for, or
  * still waited for. `code`: as it ended; CURLE_OK: by us. */
 bool kf_easy_is_lost(CURL *easy, CURLcode code);
+/* What a proxy answered that made no way to the origin; 0: no such answer. */
+int kf_easy_proxy_status(CURL *easy);
 
 #endif

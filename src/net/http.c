@@ -394,12 +394,12 @@ void kf_http_reset(struct kf_exchange *exchange)
     drop_fields(exchange);
     kf_buf_clear(&exchange->error_body);
     exchange->end = KF_HTTP_OPEN;
-    exchange->status = 0;
+    exchange->status = exchange->proxy_status = exchange->curl_code = 0;
     exchange->retry_after_ns = 0;
     exchange->delivered = exchange->received = 0;
     exchange->range_ignored = false;
-    exchange->held = exchange->probe = exchange->name_lost = false;
-    exchange->curl_code = 0;
+    exchange->held = exchange->probe = false;
+    exchange->name_lost = exchange->unconnected = false;
     exchange->text[0] = '\0';
     exchange->head_bytes = 0;
     exchange->head_over = false;

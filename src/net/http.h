@@ -175,6 +175,8 @@ struct kf_exchange {
     bool range_ignored;                /* 200 with the whole resource */
     bool held;                         /* it had to wait for its host (net/health.h) */
     bool name_lost;                    /* its host's name could not be looked up */
+    bool unconnected;                  /* BROKEN where a proxy may be why */
+    int proxy_status;                  /* BROKEN by this answer of a proxy, or 0 */
     struct kf_buf error_body;          /* KF_HTTP_STATUS only */
     int curl_code;                     /* KF_HTTP_BROKEN only; a CURLcode */
     char text[KF_HTTP_TEXT_SIZE]; /* the cause of BROKEN or BAD, printable; else "" */

@@ -70,6 +70,8 @@ void kf_notice_connection(struct kf_peers *peers, struct kf_exchange *exchange, 
     bool none = has_no_connection(exchange, (CURLcode)code, now_ns);
 
     exchange->name_lost = none && kf_easy_is_lost(exchange->easy, (CURLcode)code);
+    exchange->unconnected = none && peers->by_proxy;
+    exchange->proxy_status = none ? kf_easy_proxy_status(exchange->easy) : 0;
     if (peer && !peers->by_proxy && !kf_address_is_literal(exchange->origin))
         note_place(&peer->address, exchange, none && !exchange->name_lost, now_ns);
 }

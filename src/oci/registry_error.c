@@ -9,6 +9,26 @@
 #include "oci/registry.h"
 #include "oci/reply.h"
 
+#define PROXY_PASSWORD                          \
+    ". The proxy wants a name and a password: " \
+    "set KITFS_PROXY=http://NAME:PASSWORD@HOST:PORT"
+
+static int fail_broken(struct kf_err *err, enum kf_err_kind kind,
+                       const struct kf_exchange *exchange, const char *host)
+{
+    const char *remedy = "";
+
+    if (exchange->proxy_status)
+        return kf_fail(err, kind, "'%s': the proxy answers %d%s", host,
+                       exchange->proxy_status,
+                       exchange->proxy_status == 407 ? PROXY_PASSWORD : "");
+    if (exchange->unconnected)
+        remedy = ". Check the proxy: --proxy, or https_proxy and no_proxy";
+    else if (exchange->name_lost)
+        remedy = ". Check the name, and the name servers in /etc/resolv.conf";
+    return kf_fail(err, kind, "'%s': %s%s", host, exchange->text, remedy);
+}
+
 int kf_registry_fail(struct kf_err *err, enum kf_err_kind kind,
                      const struct kf_exchange *exchange, const char *origin)
 {
@@ -18,8 +38,6 @@ int kf_registry_fail(struct kf_err *err, enum kf_err_kind kind,
         [KF_HTTP_DEADLINE] = "it gave no answer in time",
         [KF_HTTP_CANCELLED] = "cancelled",
     };
-    static const char name_remedy[] =
-        ". Check the name, and the name servers in /etc/resolv.conf";
     const char *host = kf_url_origin_host(origin);
     char text[KF_REPLY_TEXT_SIZE] = "";
 
@@ -35,12 +53,13 @@ int kf_registry_fail(struct kf_err *err, enum kf_err_kind kind,
         if (exchange->error_body.length > 0)
             (void)kf_reply_error(text, exchange->error_body.data,
                                  exchange->error_body.length);
-        return kf_fail(err, kind, "'%s' answers %d%s%s", host, exchange->status,
-                       text[0] ? ", it says: " : "", text);
+        return kf_fail(err, kind, "'%s' answers %d%s%s%s", host, exchange->status,
+                       text[0] ? ", it says: " : "", text,
+                       exchange->status == 407 ? PROXY_PASSWORD : "");
     case KF_HTTP_BROKEN:
+        return fail_broken(err, kind, exchange, host);
     case KF_HTTP_BAD:
-        return kf_fail(err, kind, "'%s': %s%s", host, exchange->text,
-                       exchange->name_lost ? name_remedy : "");
+        return kf_fail(err, kind, "'%s': %s", host, exchange->text);
     case KF_HTTP_STALLED:
     case KF_HTTP_TOO_LONG:
     case KF_HTTP_DEADLINE:
@@ -65,13 +84,15 @@ void kf_registry_case(struct kf_retry_case *ret, const struct kf_exchange *excha
     random ^= random >> 17;
     random ^= random << 5;
     __atomic_store_n(&state, random, __ATOMIC_RELAXED);
-    *ret = (struct kf_retry_case){.end = exchange->end,
-                                  .status = exchange->status,
-                                  .curl_code = exchange->curl_code,
-                                  .retry_after_ns = exchange->retry_after_ns,
-                                  .redirected = hops->redirected,
-                                  .resolved_anew = hops->resolved_anew,
-                                  .urgency = exchange->urgency,
-                                  .failures = failures,
-                                  .random = random};
+    /* What a proxy says of the way there is for us as if the host said it. */
+    *ret = (struct kf_retry_case){
+        .end = exchange->proxy_status ? KF_HTTP_STATUS : exchange->end,
+        .status = exchange->proxy_status ? exchange->proxy_status : exchange->status,
+        .curl_code = exchange->curl_code,
+        .retry_after_ns = exchange->retry_after_ns,
+        .redirected = hops->redirected,
+        .resolved_anew = hops->resolved_anew,
+        .urgency = exchange->urgency,
+        .failures = failures,
+        .random = random};
 }
