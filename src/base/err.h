@@ -24,6 +24,7 @@
     X(KF_E_ARG, EINVAL, 1, 0, "bad argument")                               \
     X(KF_E_NOTFOUND, ENOENT, 1, 0, "not found")                             \
     X(KF_E_REFUSED, EACCES, 1, 0, "access refused")                         \
+    X(KF_E_CREDENTIALS, EACCES, 1, 0, "credentials not accepted")           \
     X(KF_E_UNREACHABLE, ETIMEDOUT, 1, 1, "cannot be reached")               \
     X(KF_E_TIMEOUT, ETIMEDOUT, 1, 1, "timed out")                           \
     X(KF_E_CORRUPT, EIO, 1, 0, "content differs from its digest or length") \

@@ -93,13 +93,15 @@ static void remember(const struct kf_resolve_from *from, const char *which,
 
 /* ---- the manifest ---- */
 
-/* Nobody said no, and the registry did name `known` under this name before. */
+/* Nobody said no, unless to credentials that may have ended since the registry named
+ * `known` under this name. */
 static bool can_do_without(const struct kf_resolve_from *from, const char *which,
                            const struct kf_digest *known, const struct kf_err *why)
 {
     struct kf_digest named;
 
-    return (why->kind == KF_E_UNREACHABLE || why->kind == KF_E_TIMEOUT) &&
+    return (why->kind == KF_E_UNREACHABLE || why->kind == KF_E_TIMEOUT ||
+            why->kind == KF_E_CREDENTIALS) &&
            recall(from, which, &named) && kf_digest_equal(&named, known);
 }
 

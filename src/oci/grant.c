@@ -78,8 +78,9 @@ static void fail_refused(struct kf_grant *grant, const char *by, int status)
 int kf_grant_refused(struct kf_err *err, const char *by, int status, const char *who,
                      const char *host)
 {
-    return kf_fail(err, KF_E_REFUSED, "'%s' answers %d%s%s. Run: kitfs login %s", by,
-                   status, who, who[0] ? "" : ": it wants a login", host);
+    return kf_fail(err, who[0] ? KF_E_CREDENTIALS : KF_E_REFUSED,
+                   "'%s' answers %d%s%s. Run: kitfs login %s", by, status, who,
+                   who[0] ? "" : ": it wants a login", host);
 }
 
 /* ---- the token service ------------------------------------------------------------- */

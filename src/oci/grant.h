@@ -87,7 +87,8 @@ void kf_grant_start(struct kf_grant *grant);
 void kf_grant_stop(struct kf_grant *grant);
 void kf_grant_fini(struct kf_grant *grant); /* when the loop is no more */
 
-/* "'HOST' answers 401 for "ci" (from FILE). Run: kitfs login HOST" */
+/* "'HOST' answers 401 for "ci" (from FILE). Run: kitfs login HOST": KF_E_CREDENTIALS, or
+ * KF_E_REFUSED where nobody was named. */
 int kf_grant_refused(struct kf_err *err, const char *by, int status, const char *who,
                      const char *host);
 

@@ -76,7 +76,7 @@ int kf_login_check(const char *host, const char *username, const char *password,
     kf_origin_close(origin);
     if (rc == 0)
         return 0;
-    if (failure.kind == KF_E_REFUSED)
+    if (failure.kind == KF_E_REFUSED || failure.kind == KF_E_CREDENTIALS)
         return kf_fail(err, KF_E_REFUSED, "'%s' does not take these credentials", host);
     if (err)
         *err = failure;

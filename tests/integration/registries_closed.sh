@@ -87,6 +87,58 @@ case_password_changed() {
     umount_kit
 }
 
+# --- credentials that ended before the mount --------------------------------------------
+
+cached_in_part() { # [OPTIONS of mount]
+    mount_kit "$CLOSED/a/kit:v1" -q "$@"
+    check_bytes "$MNT/model/w.bin" 1 0 4096
+    sleep 1.5 # what the cache keeps is told to it by then
+    umount_kit
+}
+
+# Refused at the mount, $NAME has what is cached, and the rest when he is let in again.
+mounts_what_is_cached() { # COMMAND that lets him in
+    within 30 "$KITFS" mount --plain-http --prefetch none --read-timeout 5s \
+        "$CLOSED/a/kit:v1" "$MNT" 2>"$TMP/said" || fail "not mounted: $(cat "$TMP/said")"
+    grep -q "^\[WARN\] Not asked .*401 for \"$NAME\" .*kitfs login $CLOSED" "$TMP/said" ||
+        fail "not said: $(cat "$TMP/said")"
+    check_bytes "$MNT/model/w.bin" 1 0 4096
+    equal "$(status_of state)" "degraded: $(status_of not_asked)" "state"
+    read_fails EACCES
+    "$@"
+    until_true 40 heals_again || fail "still: $verdict"
+    umount_kit
+}
+
+# Who has none at all is not let in by what others were given.
+not_without_credentials() {
+    mv "$HOME/.docker/config.json" "$TMP/config.json"
+    refused 401 kit mount --plain-http "$CLOSED/a/kit:v1" "$MNT"
+    within 20 "$KITFS" mount --plain-http -q --offline "$CLOSED/a/kit:v1" "$MNT"
+    check_bytes "$MNT/model/w.bin" 1 0 4096
+    umount_kit
+    mv "$TMP/config.json" "$HOME/.docker/config.json"
+}
+
+case_password_revoked_before_the_mount() {
+    serve htpasswd
+    cached_in_part
+    rm "$DIR/htpasswd"
+    docker_registry_user "$DIR" $NAME new
+    docker_registry_stop
+    docker_registry_start "$DIR" htpasswd "port=${CLOSED##*:}"
+    not_without_credentials
+    mounts_what_is_cached known "$CLOSED" new
+}
+
+case_password_of_tokens_revoked_before_the_mount() {
+    serve_tokens --ttl 60 --
+    cached_in_part
+    echo "$NAME:new" >"$DIR/users"
+    not_without_credentials
+    mounts_what_is_cached known "$CLOSED" new
+}
+
 # --- tokens -----------------------------------------------------------------------------
 
 case_tokens() {
@@ -146,6 +198,54 @@ case_tokens_that_end_early() {
 case_lifetime_unknown() {
     serve_tokens --says none --field access_token --
     reads_twice "$CLOSED/a/kit:v1" --plain-http
+}
+
+# What other programs were given for a password that kitfs never sees.
+case_identity_token() {
+    serve_tokens --ttl 1 --identity "$NAME:who-i-am" --
+    jq -n --arg host "$CLOSED" '{auths: {($host): {identitytoken: "who-i-am"}}}' \
+        >"$HOME/.docker/config.json"
+    reads_for_seconds 3
+    equal "$(jq -s -c 'map([.method, .grant, .user, .status]) | unique' "$DIR/tokens.log")" \
+        '[["POST","refresh_token","ann",200]]' "questions"
+}
+
+token_service_stops() {
+    kill "$TOKEN_SERVER_PID"
+    wait "$TOKEN_SERVER_PID" 2>/dev/null || true
+}
+
+# No reader sees it; what can be asked is asked now and then.
+case_token_service_is_away_for_a_while() {
+    serve_tokens --ttl 1 --
+    mount_kit "$CLOSED/a/kit:v1" -q
+    sleep 1.2
+    token_service_stops
+    within 60 python3 "$here/readers.py" apart "$MNT/model/w.bin" 1 16 $MIB 4096 &
+    readers=$!
+    sleep 4
+    kill -0 "$readers" || fail "they do not wait"
+    before=$(tokens)
+    docker_registry_tokens "$DIR" --ttl 60 --port "${TOKEN_SERVER##*:}"
+    wait "$readers" || fail "a reader saw an error"
+    equal "$(tokens)" $((before + 1)) "tokens of 16 readers"
+    equal "$(status_of counters.read_errors)" 0 "errors given to readers"
+    umount_kit
+}
+
+case_token_service_is_away_for_ever() {
+    serve_tokens --ttl 1 --
+    mount_kit "$CLOSED/a/kit:v1" -q --read-timeout 3s
+    check_bytes "$MNT/model/w.bin" 1 0 4096
+    sleep 1.2
+    token_service_stops
+    read_fails ETIMEDOUT 8000
+    status_of last_error.message | grep -q "no token for '$CLOSED'" ||
+        fail "$(status_of last_error)"
+    check_bytes "$MNT/model/w.bin" 1 0 4096
+    docker_registry_tokens "$DIR" --ttl 60 --port "${TOKEN_SERVER##*:}"
+    until_true 40 heals_again || fail "still: $verdict"
+    umount_kit
 }
 
 # A long read through several tokens.

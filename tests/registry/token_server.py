@@ -4,6 +4,7 @@
     token_server.py --dir DIR --port-file FILE --journal FILE [--ttl SECONDS]
                     [--says SECONDS|none] [--field token|access_token]
                     [--identity NAME:TOKEN]... [--no-post] [--anonymous] [--tls DIR]
+                    [--port PORT]
 
 DIR/users holds a line NAME:PASSWORD a user and is read for each request. Users may do
 everything, with --anonymous others may pull. DIR/token.pem, made when it is missing, is the
@@ -191,13 +192,14 @@ def parse(argv):
     options.add_argument("--identity", action="append", default=[], metavar="NAME:TOKEN")
     options.add_argument("--no-post", action="store_true")
     options.add_argument("--anonymous", action="store_true")
+    options.add_argument("--port", type=int, default=0, help="of one that was here before")
     options.add_argument("--tls", metavar="DIR", help="certificates are made there")
     return options.parse_args(argv)
 
 
 def main():
     args = parse(sys.argv[1:])
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", args.port), Handler)
     server.service = Service(args)
     if args.tls:
         server.socket = tls.context(args.tls).wrap_socket(server.socket, server_side=True)

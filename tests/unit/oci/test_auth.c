@@ -160,7 +160,7 @@ Test(auth, a_refresh_token_of_the_service)
     (void)snprintf(auth_is.takes, sizeof(auth_is.takes), "Bearer other");
     auth_is.status = 400;
     auth_is.get_status = 401;
-    auth_expect_failure(KF_E_REFUSED, "answers 401 for \"x\"");
+    auth_expect_failure(KF_E_CREDENTIALS, "answers 401 for \"x\"");
     auth_expect_in(auth_tokens, 3, "refresh_token=again");
     auth_expect_in(auth_tokens, 4, "GET ");
     auth_expect_requests(3, 5);
@@ -246,7 +246,7 @@ Test(auth, a_new_token_for_somebody_is_refused)
     auth_known.password = "pw";
     auth_open(&auth_creds);
     auth_expect_failure(
-        KF_E_REFUSED,
+        KF_E_CREDENTIALS,
         "answers 401 for \"ci\" (from /a/file). Run: kitfs login 127.0.0.1:");
 }
 
@@ -256,10 +256,10 @@ Test(auth, the_service_refuses_a_password)
     auth_known.username = "ci";
     auth_known.password = "secret";
     auth_open(&auth_creds);
-    auth_expect_failure(KF_E_REFUSED,
+    auth_expect_failure(KF_E_CREDENTIALS,
                         "answers 401 for \"ci\" (from /a/file). Run: kitfs login");
     cr_expect_null(strstr(auth_err.message, "secret"));
-    auth_expect_failure(KF_E_REFUSED, "answers 401 for \"ci\"");
+    auth_expect_failure(KF_E_CREDENTIALS, "answers 401 for \"ci\"");
     auth_expect_requests(1, 1);
 }
 
