@@ -27,6 +27,7 @@ struct kf_store {
     struct kf_identity identity;
     struct kf_space space;
     struct kf_writer writer;
+    bool writes_ended; /* the writer is no more */
     struct kf_syncer syncer;
     struct kf_dedup dedup;
     /* Guards the list and the last step of every count to 0. */

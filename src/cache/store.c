@@ -72,12 +72,20 @@ int kf_store_open(struct kf_store **ret, const struct kf_store_opts *opts,
     return 0;
 }
 
+void kf_store_end_writes(struct kf_store *store, int64_t deadline_ns)
+{
+    if (!store || store->writes_ended)
+        return;
+    kf_writer_stop(&store->writer, deadline_ns);
+    store->writes_ended = true;
+}
+
 /* The writer first: it hands objects to the syncer. */
 void kf_store_close(struct kf_store *store, int64_t deadline_ns)
 {
     if (!store)
         return;
-    kf_writer_stop(&store->writer, deadline_ns);
+    kf_store_end_writes(store, deadline_ns);
     kf_syncer_stop(&store->syncer);
     free_store(store);
 }

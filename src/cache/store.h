@@ -43,8 +43,11 @@ void kf_store_index(struct kf_store *store);
 
 int kf_store_open(struct kf_store **ret, const struct kf_store_opts *opts,
                   struct kf_err *err);
-/* Waits for the writer at most until the deadline, then drops what is queued. Objects
- * must be closed. NULL is fine. */
+/* Waits for the writer at most until the deadline, then drops what is queued; nothing is
+ * kept any more afterwards. Objects must be closed. NULL is fine. */
+void kf_store_end_writes(struct kf_store *store, int64_t deadline_ns);
+/* The same, if it was not done, and then as long as the disk takes for what it was told
+ * to make durable. */
 void kf_store_close(struct kf_store *store, int64_t deadline_ns);
 
 /* Chunks that were handed over are written now, and not after the second in which they

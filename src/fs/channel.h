@@ -27,6 +27,7 @@ enum kf_msg_type {
     KF_MSG_READY,     /* worker -> keeper -> command: the mount can be read */
     KF_MSG_PROGRESS,  /* worker -> keeper -> command: - , how far it has come */
     KF_MSG_DETACHED,  /* keeper -> worker: no path leads to the mount any more */
+    KF_MSG_CLOSED,    /* worker -> keeper: at most its disk has still to do */
     KF_MSG_TYPE_COUNT
 };
 #define KF_MSG_BIT(type) (1u << (type))

@@ -188,11 +188,19 @@ static int on_ready(struct keeper *keeper, const struct kf_msg *msg, struct kf_e
     return 0;
 }
 
+/* It is left to init: what holds it now may be a disk, for seconds. */
+static int on_closed(struct keeper *keeper, const struct kf_msg *msg, struct kf_err *err)
+{
+    keeper->worker = 0;
+    return 0;
+}
+
 typedef int handler(struct keeper *keeper, const struct kf_msg *msg, struct kf_err *err);
 static handler *const handlers[KF_MSG_TYPE_COUNT] = {
     [KF_MSG_LINE] = on_line,     [KF_MSG_FAIL] = on_fail,
     [KF_MSG_OPENED] = on_opened, [KF_MSG_READAHEAD] = on_readahead,
     [KF_MSG_READY] = on_ready,   [KF_MSG_PROGRESS] = on_progress,
+    [KF_MSG_CLOSED] = on_closed,
 };
 
 #define OF_WORKER                                                                    \
@@ -205,7 +213,8 @@ static void hear_worker(struct keeper *keeper)
 {
     struct kf_msg msg;
     struct kf_err err;
-    int got = kf_channel_receive(keeper->channel, keeper->ready ? 0 : OF_WORKER,
+    int got = kf_channel_receive(keeper->channel,
+                                 keeper->ready ? KF_MSG_BIT(KF_MSG_CLOSED) : OF_WORKER,
                                  KF_NO_DEADLINE, &msg, NULL, &err);
 
     if (got > 0 && handlers[msg.type](keeper, &msg, &err) == 0)

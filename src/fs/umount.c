@@ -23,6 +23,7 @@
 #define LOOK_NS KF_NS_PER_S           /* for status.json, which may hang */
 #define END_NS (5 * KF_NS_PER_S)      /* for keeper and worker to end by themselves */
 #define LAZY_NS (3 * KF_NS_PER_S / 2) /* the same when files may still be open */
+#define REST_NS (KF_NS_PER_S / 2)     /* for a worker that its keeper waits for no more */
 #define SIGNAL_NS (8 * KF_NS_PER_S)   /* the same after a signal */
 
 /* A process that serves the mount, held by descriptor: its number may become another's.
@@ -154,14 +155,18 @@ int kf_umount(const char *dir, bool lazy, bool abort_connection_first, struct kf
         rc = detach(path, &point, lazy || abort_connection_first, err);
     if (rc == 0) {
         int64_t deadline_ns = kf_deadline_ns(lazy ? LAZY_NS : END_NS);
+        bool has_keeper = keeper.pidfd >= 0;
 
         /* A lazily detached mount is served as long as somebody reads. Else a copy in
          * another mount namespace may keep it alive: the keeper must be told. */
         if (!ended(keeper, deadline_ns) && !lazy) {
             (void)syscall(SYS_pidfd_send_signal, keeper.pidfd, SIGTERM, NULL, 0);
             deadline_ns = kf_deadline_ns(SIGNAL_NS);
+            (void)ended(keeper, deadline_ns);
         }
-        if (!ended(worker, deadline_ns) && !lazy)
+        if (has_keeper && ended(keeper, 0))
+            (void)ended(worker, kf_deadline_ns(REST_NS)); /* a busy disk may hold it */
+        else if (!ended(worker, deadline_ns) && !lazy)
             rc = kf_fail(err, KF_E_TIMEOUT, "unmounted, but the worker does not end");
     }
     kf_close_fd(&keeper.pidfd);

@@ -308,15 +308,16 @@ static int start(struct worker *worker, struct kf_err *err)
 }
 
 /* In order, each within its time; a read that cannot be ended leaves the rest to _exit.
- */
-static void stop(struct worker *worker)
+ * Nobody needs to wait for a disk that is busy. */
+static void stop(struct worker *worker, bool served)
 {
+    const struct kf_msg closed = {.type = KF_MSG_CLOSED};
     struct itimerval last = {.it_value.tv_usec = LAST_MS % 1000 * 1000,
                              .it_value.tv_sec = LAST_MS / 1000};
     struct kf_view *view = &worker->view;
 
-    (void)setitimer(ITIMER_REAL, &last, NULL);  /* SIGALRM: whatever hangs, we are gone */
-    (void)shutdown(worker->channel, SHUT_RDWR); /* ends the thread; fails when it ended */
+    (void)setitimer(ITIMER_REAL, &last, NULL); /* SIGALRM: whatever hangs, we are gone */
+    (void)shutdown(worker->channel, SHUT_RD);  /* ends the thread; fails when it ended */
     if (worker->controlled)
         (void)pthread_join(worker->control, NULL);
     kf_creds_ask_stop(worker->creds);
@@ -328,7 +329,11 @@ static void stop(struct worker *worker)
     kf_workq_free(worker->workq);
     kf_reads_free(view->reads);
     kf_session_close(worker->session);
-    kf_store_close(worker->store, kf_deadline_ns(STORE_NS));
+    kf_store_end_writes(worker->store, kf_deadline_ns(STORE_NS));
+    if (served)
+        (void)kf_channel_send(worker->channel, &closed, -1,
+                              NULL); /* the same as ending */
+    kf_store_close(worker->store, 0);
     kf_trouble_fini(&view->trouble);
     kf_creds_ask_free(worker->creds);
 }
@@ -366,6 +371,6 @@ int kf_worker_main(const struct kf_mount_opts *opts, const char *dir, int channe
     } else if ((rc = kf_session_serve(worker.session, &err)) != 0) {
         kf_log(KF_LOG_ERROR, "fs", "event=serving-ended error=%s", err.message);
     }
-    stop(&worker);
+    stop(&worker, rc == 0);
     return rc == 0 ? 0 : 1;
 }

@@ -75,6 +75,28 @@ case_unmounted_by_others() {
     until_true 2 gone "$keeper" || fail "the keeper is still there"
 }
 
+# What the disk still has to do holds nobody; strace makes it slow.
+case_umount_while_the_disk_is_busy_as_root() {
+    need strace
+    serve_kit 16M
+    mount_kit "$KIT"
+    keeper=$(status_of pid_keeper)
+    worker=$(status_of pid_worker)
+    strace -f -qq -p "$worker" -e trace=fdatasync -e inject=fdatasync:delay_enter=8s \
+        2>"$TMP/strace" &
+    tracer=$!
+    until_true 10 grep -q "^TracerPid:[[:space:]]*$tracer" "/proc/$worker/status" ||
+        fail "not traced: $(cat "$TMP/strace")"
+    check_bytes "$MNT/model/w.bin" 1 0 0
+    until_true 10 grep -q fdatasync "$TMP/strace" || fail "nothing is synced"
+    began=$(milliseconds)
+    kit umount "$MNT"
+    at_most $(($(milliseconds) - began)) 1500 "milliseconds of umount"
+    gone "$keeper" || fail "the keeper is still there"
+    until_true 30 gone "$worker" || fail "the worker is still there"
+    wait "$tracer" || true
+}
+
 # Both processes are apart, and the worker has nothing to lose.
 case_worker_without_privilege() {
     serve_kit 16M
