@@ -20,6 +20,7 @@
     X(CACHE_SKIPPED, "cache_skipped", "chunks served but not kept")                    \
     X(CACHE_DAMAGED, "cache_damaged", "cached chunks found damaged and fetched again") \
     X(RETRIES, "retries", "requests sent again after a failure")                       \
+    X(REPLACED, "slow_replaced", "slow connections replaced by others")                \
     X(READ_ERRORS, "read_errors", "read requests answered with an error")              \
     X(VERIFY_FAILURES, "verify_failures", "chunks whose digest differed")
 

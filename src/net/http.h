@@ -30,6 +30,7 @@
 
 #include "base/buf.h"
 #include "base/workq.h"
+#include "net/pace.h"
 
 #define KF_HTTP_HEAD_LIMIT (64u << 10)      /* all header lines of one answer */
 #define KF_HTTP_ERROR_BODY_LIMIT (8u << 10) /* text kept of an answer that is refused */
@@ -113,6 +114,7 @@ enum kf_http_end {
     KF_HTTP_STATUS,   /* another status than the ones taken */
     KF_HTTP_BROKEN,   /* connection trouble, or the body ended early; `curl_code` */
     KF_HTTP_STALLED,  /* nothing came for too long */
+    KF_HTTP_SLOW,     /* much slower than others of its host (net/pace.h) */
     KF_HTTP_BAD,      /* the answer broke a rule; `text` */
     KF_HTTP_TOO_LONG, /* the body is over `body_limit` */
     KF_HTTP_STOPPED,  /* `write` said no */
@@ -133,6 +135,7 @@ struct kf_exchange {
     int64_t connect_ns;            /* name, connection and TLS; 0: the loop's */
     bool fresh_connection;         /* do not use one that is open */
     bool again;                    /* it repeats one that failed */
+    bool replace_slow;             /* may end as KF_HTTP_SLOW; ranged only */
     bool refuse_whole;             /* a 200 with the whole resource is KF_HTTP_BAD */
     bool keep_whole;               /* such a one is `write`'s from its first byte: then
                                       length is total */
@@ -202,6 +205,13 @@ struct kf_exchange {
     bool sent;
     bool probe;    /* of a host that rests */
     int cancelled; /* atomic */
+
+    /* Private to slow.c, but that loop.c ends what is slow. */
+    bool slow;
+    struct kf_pace_slow pace;
+    uint64_t seen;   /* of `received`, at the last look */
+    int64_t seen_ns; /* of the last look that saw its head; 0: none yet */
+    int64_t began_ns;
 };
 
 /* Zeroes it; the owner then sets the request. */

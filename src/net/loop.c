@@ -14,6 +14,7 @@
 #include "net/http.h"
 #include "net/notice.h"
 #include "net/peers.h"
+#include "net/slow.h"
 
 #define CONNECT_NS (5 * KF_NS_PER_S)
 #define STALL_NS (5 * KF_NS_PER_S)
@@ -47,6 +48,7 @@ struct kf_loop {
     CURL *spare[KF_LOOP_CONNECTIONS_LIMIT];
     unsigned spare_count;
     struct kf_peers peers;
+    int64_t looked_ns; /* at how fast they are */
 };
 
 static void append(struct list *list, struct kf_exchange *exchange)
@@ -250,20 +252,42 @@ static int64_t stall_deadline(const struct kf_loop *loop,
            (exchange->sent ? 0 : connect_ns(loop, exchange));
 }
 
-/* Ends what stalls or is too late; returns when to look again. */
+/* Marks what is slow; returns when to look again. */
+static int64_t check_pace(struct kf_loop *loop, int64_t now)
+{
+    if (!loop->active.first)
+        return KF_NO_DEADLINE;
+    if (now - loop->looked_ns >= KF_PACE_LOOK_NS) {
+        kf_slow_look(&loop->peers, loop->active.first, now - loop->looked_ns, now);
+        loop->looked_ns = now;
+    }
+    return loop->looked_ns + KF_PACE_LOOK_NS;
+}
+
+static enum kf_http_end end_due(const struct kf_exchange *exchange, int64_t stalled,
+                                int64_t now)
+{
+    if (exchange->deadline_ns <= now)
+        return KF_HTTP_DEADLINE;
+    if (stalled <= now)
+        return KF_HTTP_STALLED;
+    return exchange->slow ? KF_HTTP_SLOW : KF_HTTP_OPEN;
+}
+
+/* Ends what stalls, is slow or too late; returns when to look again. */
 static int64_t check_active(struct kf_loop *loop, int64_t now)
 {
+    int64_t look_again = check_pace(loop, now);
     struct kf_exchange *exchange, *next;
-    int64_t look_again = KF_NO_DEADLINE;
 
     for (exchange = loop->active.first; exchange; exchange = next) {
         int64_t stalled = stall_deadline(loop, exchange);
         int64_t late = exchange->deadline_ns;
+        enum kf_http_end end = end_due(exchange, stalled, now);
 
         next = exchange->next;
-        if (late <= now || stalled <= now)
-            end_active(loop, exchange, late <= now ? KF_HTTP_DEADLINE : KF_HTTP_STALLED,
-                       CURLE_OK);
+        if (end != KF_HTTP_OPEN)
+            end_active(loop, exchange, end, CURLE_OK);
         else if (late < look_again || stalled < look_again)
             look_again = late < stalled ? late : stalled;
     }

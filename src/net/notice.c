@@ -8,6 +8,7 @@
 #include "net/http.h"
 #include "net/peers.h"
 #include "net/retry.h"
+#include "net/slow.h"
 #include "net/url.h"
 
 #define PATIENCE_NS KF_NS_PER_S
@@ -38,6 +39,7 @@ void kf_notice_start(struct kf_peers *peers, struct kf_exchange *exchange, int64
     struct kf_peer *peer = kf_peers_get(peers, exchange->origin);
 
     set_place(peers, exchange, now_ns);
+    kf_slow_begin(exchange, now_ns);
     exchange->probe = peer && kf_health_sent(&peer->health, exchange->again, now_ns);
 }
 
@@ -92,6 +94,7 @@ void kf_notice_end(struct kf_peers *peers, struct kf_exchange *exchange)
 
     curl_slist_free_all(exchange->resolve);
     exchange->resolve = NULL;
+    kf_slow_end(peers, exchange, now_ns);
     if (peer)
         kf_health_ended(&peer->health, exchange->probe, news_of(exchange),
                         exchange->retry_after_ns, now_ns);

@@ -12,6 +12,7 @@
 
 #include "net/address.h"
 #include "net/health.h"
+#include "net/pace.h"
 
 #define KF_PEERS_LIMIT 64u
 
@@ -20,6 +21,7 @@ struct kf_peer {
     uint64_t used; /* the higher, the later */
     struct kf_health health;
     struct kf_address address;
+    struct kf_pace pace;
 };
 
 struct kf_peers {

@@ -57,6 +57,7 @@ static const struct row other_curl_code = {0, DOUBTFUL, KF_E_UNREACHABLE, false}
 /* By end; STATUS and BROKEN have tables of their own. */
 static const struct row ends[] = {
     [KF_HTTP_STALLED] = {0, TRANSIENT, KF_E_UNREACHABLE, false},
+    [KF_HTTP_SLOW] = {0, TRANSIENT, KF_E_UNREACHABLE, false},
     [KF_HTTP_BAD] = {0, DOUBTFUL, KF_E_MALFORMED, false},
     [KF_HTTP_TOO_LONG] = {0, PERMANENT, KF_E_LIMIT, false},
     [KF_HTTP_STOPPED] = {0, PERMANENT, KF_E_CANCELLED, false},
@@ -131,8 +132,9 @@ struct kf_retry_verdict kf_retry_decide(const struct kf_retry_case *failure)
         failure->redirected && failure->failures > 0 ? KF_RETRY_RESOLVE : KF_RETRY_AGAIN;
     verdict.delay_ns = delay_of(failure);
     /* What broke or stalled may have taken the idle connections with it. */
-    verdict.fresh_connection =
-        failure->end == KF_HTTP_BROKEN || failure->end == KF_HTTP_STALLED;
+    verdict.fresh_connection = failure->end == KF_HTTP_BROKEN ||
+                               failure->end == KF_HTTP_STALLED ||
+                               failure->end == KF_HTTP_SLOW;
     return verdict;
 }
 
@@ -143,7 +145,8 @@ bool kf_retry_is_of_host(const struct kf_exchange *exchange)
                                           .curl_code = exchange->curl_code};
 
     if (exchange->end == KF_HTTP_OPEN || exchange->end == KF_HTTP_COMPLETE ||
-        exchange->status == 429 || exchange->delivered >= KF_RETRY_PROGRESS_BYTES)
+        exchange->end == KF_HTTP_SLOW || exchange->status == 429 ||
+        exchange->delivered >= KF_RETRY_PROGRESS_BYTES)
         return false;
     return row_of(&failure)->class == TRANSIENT;
 }

@@ -34,6 +34,7 @@ int kf_registry_fail(struct kf_err *err, enum kf_err_kind kind,
 {
     static const char *const reasons[] = {
         [KF_HTTP_STALLED] = "it stopped sending",
+        [KF_HTTP_SLOW] = "it sends slowly",
         [KF_HTTP_TOO_LONG] = "its answer is too long",
         [KF_HTTP_DEADLINE] = "it gave no answer in time",
         [KF_HTTP_CANCELLED] = "cancelled",
@@ -61,6 +62,7 @@ int kf_registry_fail(struct kf_err *err, enum kf_err_kind kind,
     case KF_HTTP_BAD:
         return kf_fail(err, kind, "'%s': %s", host, exchange->text);
     case KF_HTTP_STALLED:
+    case KF_HTTP_SLOW:
     case KF_HTTP_TOO_LONG:
     case KF_HTTP_DEADLINE:
     case KF_HTTP_CANCELLED:

@@ -28,6 +28,9 @@
 #include "net/retry.h"
 #include "net/url.h"
 
+/* More of them, and it is not the connection. */
+#define REPLACE_LIMIT 3u
+
 /* A mirror that sends all of a blob where a range was asked for is left for another, and
  * the last host carries it for all, but for blobs of this size, of which that is no
  * matter. */
@@ -137,6 +140,7 @@ static void submit_exchange(struct kf_transfer *transfer, int64_t delay_ns)
     exchange->length = req->length - transfer->reached;
     exchange->not_before_ns = delay_ns > 0 ? kf_deadline_ns(delay_ns) : 0;
     exchange->deadline_ns = req->deadline_ns;
+    exchange->replace_slow = transfer->replaced < REPLACE_LIMIT;
     exchange->refuse_whole = !transfer->way.is_last && exchange->total > WHOLE_BYTES;
     exchange->keep_whole =
         exchange->total > WHOLE_BYTES && !kf_carry_goes_beside(transfer);
@@ -318,6 +322,19 @@ static void end_carrying(struct kf_transfer *carrier)
     kf_carry_gone(remote);
 }
 
+/* Goes on at the byte reached, by another connection; behind the first one, at another
+ * host where there is one. */
+static void replace(struct kf_transfer *transfer)
+{
+    kf_stats_add(stats_of(transfer->remote), KF_STAT_REPLACED, 1);
+    if (transfer->replaced++ > 0 && !transfer->way.is_last) {
+        try_again(transfer);
+        return;
+    }
+    transfer->exchange.fresh_connection = true;
+    submit_exchange(transfer, 0);
+}
+
 static void on_ended(struct kf_exchange *exchange)
 {
     struct kf_transfer *transfer =
@@ -346,6 +363,8 @@ static void on_ended(struct kf_exchange *exchange)
             submit_exchange(transfer, 0);
         else if (!go_elsewhere(transfer, NULL))
             finish_failed(transfer, &transfer->last);
+    } else if (exchange->end == KF_HTTP_SLOW) {
+        replace(transfer);
     } else {
         try_again(transfer);
     }

@@ -51,6 +51,7 @@ struct kf_transfer {
     struct kf_hops hops;
     uint64_t reached;   /* bytes that the sink has */
     uint64_t progress;  /* of them, since failures are counted */
+    unsigned replaced;  /* connections that were slow */
     unsigned failures;  /* without much progress in between */
     struct kf_err last; /* the failure that was tried again, or clear */
     int refs;           /* atomic; of its request, and of carrying */

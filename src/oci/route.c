@@ -176,6 +176,7 @@ enum kf_route_fault kf_route_fault_of(const struct kf_exchange *exchange)
         return KF_ROUTE_OF_BLOB;
     case KF_HTTP_BROKEN:
     case KF_HTTP_STALLED:
+    case KF_HTTP_SLOW:
     case KF_HTTP_DEADLINE:
         return KF_ROUTE_OF_HOST;
     case KF_HTTP_OPEN:

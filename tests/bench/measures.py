@@ -288,6 +288,25 @@ def b10(bench):
                   f"{ours:.2f} s", f"local disk {theirs:.2f} s", f"{ours / theirs:.2f}", bar)
 
 
+def b12(bench):
+    """Of twenty connections the fifth gives a hundredth of the others."""
+    registry, ref, _, _ = model_kit(bench)
+
+    def measure():
+        times = []
+        for link in ("one slow", "steady"):
+            registry.link(link)
+            with bench.mount(ref) as mount:
+                times.append(bench.read("seq", mount.path("model", "w.bin"), MIB)[1])
+                if link == "one slow":
+                    replaced = mount.status()["counters"]["slow_replaced"]
+        return *times, replaced
+    slow, steady, replaced = bench.median(measure)
+    bench.row("B12", f"1 in 20 connections 100x slow ({replaced:.0f} replaced)",
+              f"{slow:.2f} s", f"none slow {steady:.2f} s", f"{slow / steady:.2f}", "<= 1.2")
+    registry.link("loopback")
+
+
 def b19(bench):
     registry, ref, blob, size = model_kit(bench)
 
@@ -305,4 +324,5 @@ def b19(bench):
               "<= 2.2 s/GB")
 
 
-ALL = {"B1b": b1b, "B2": b2, "B3": b3, "B6": b6, "B7": b7, "B8": b8, "B10": b10, "B19": b19}
+ALL = {"B1b": b1b, "B2": b2, "B3": b3, "B6": b6, "B7": b7, "B8": b8, "B10": b10, "B12": b12,
+       "B19": b19}

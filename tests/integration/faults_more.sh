@@ -122,6 +122,33 @@ case_too_many_requests_holds_all() {
     umount_kit
 }
 
+# --- slow connections -------------------------------------------------------------------
+
+# One connection gives a hundredth of what the others do: a range of it would take minutes.
+case_slow_connection_is_replaced() {
+    serve_kit 96M
+    control link '{"rate_conn": 4000000, "slow_every": 20}'
+    mount_kit "$KIT"
+    check_bytes "$MNT/model/w.bin" 1 0 0
+    [ "$(status_of counters.slow_replaced)" -ge 1 ] || fail "no connection was replaced"
+    at_most "$(status_of counters.slow_replaced)" 4 "connections replaced"
+    at_most "$(status_of counters.fetched_bytes)" $((106 * MIB)) "bytes fetched"
+    umount_kit
+}
+
+# All of them do, from some time on: that is how it is.
+case_slow_registry_is_not_asked_again() {
+    serve_kit 96M --rate-total 16000000
+    mount_kit "$KIT" --read-timeout 60s
+    check_bytes "$MNT/model/w.bin" 1 0 $((32 * MIB))
+    control link '{"rate_total": 400000}'
+    check_bytes "$MNT/model/w.bin" 1 $((80 * MIB)) $((4 * MIB))
+    at_most "$(status_of counters.slow_replaced)" 6 "connections replaced"
+    equal "$(status_of counters.read_errors)" 0 "errors given to readers"
+    control link '{}'
+    umount_kit
+}
+
 # --- signed URLs ------------------------------------------------------------------------
 
 # They expire every second while much is read: no error, and each is asked for by few.

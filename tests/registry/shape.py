@@ -1,4 +1,5 @@
 """The link that the registry pretends to be: latency and bandwidth."""
+import itertools
 import threading
 import time
 
@@ -23,9 +24,13 @@ class Bucket:
 
 
 class Link:
-    def __init__(self, latency_ms=0, rate_total=0, rate_conn=0):
+    """Of `slow_every` connections the fifth gets a hundredth of `rate_conn`; 0: none."""
+
+    def __init__(self, latency_ms=0, rate_total=0, rate_conn=0, slow_every=0):
         self.latency_ms = latency_ms
         self.rate_conn = rate_conn
+        self.slow_every = slow_every
+        self.opened = itertools.count(1)
         self.total = Bucket(rate_total)
 
     @property
@@ -33,7 +38,9 @@ class Link:
         return bool(self.rate_conn or self.total.rate)
 
     def connection(self):
-        return Bucket(self.rate_conn)
+        number = next(self.opened)
+        slow = self.slow_every and number % self.slow_every == 5
+        return Bucket(self.rate_conn / 100 if slow else self.rate_conn)
 
     def piece(self):
         """How many bytes are sent between two looks at the buckets: about a millisecond."""

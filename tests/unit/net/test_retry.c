@@ -215,6 +215,7 @@ Test(retry, trouble_of_the_host_itself)
          false},
         {{.end = KF_HTTP_BROKEN, .curl_code = CURLE_COULDNT_CONNECT}, true},
         {{.end = KF_HTTP_BROKEN, .curl_code = CURLE_PEER_FAILED_VERIFICATION}, false},
+        {{.end = KF_HTTP_SLOW, .status = 206}, false},
         {{.end = KF_HTTP_BAD, .status = 206}, false},
         {{.end = KF_HTTP_STOPPED}, false},
         {{.end = KF_HTTP_DEADLINE}, false},
