@@ -406,7 +406,7 @@ EOF
     check_bytes "$MNT/model/b.bin" 2 0 $((40 * MIB))
     check_bytes "$MNT/model/a.bin" 1 0 0
     check_bytes "$MNT/model/b.bin" 2 0 0
-    at_most "$(sent "from=$mark" path=blobs)" $((480 * MIB)) "bytes of a 160 MiB blob"
+    at_most "$(sent "from=$mark" path=blobs)" $((640 * MIB)) "bytes of a 160 MiB blob"
     equal "$(status_of counters.read_errors)" 0 "errors given to readers"
     umount_kit
 }
